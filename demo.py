@@ -1,0 +1,281 @@
+"""Run the whole suite on this machine: two APIs, three service users, six combinations.
+
+Starts local-zitadel, creates everything in it, starts both APIs, calls them as each service user
+and prints what the routes answered. The folders' own `.env` files are neither read nor changed,
+unless --use-env asks for just that: then the ZITADEL that they name is used.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import requests
+from dotenv import dotenv_values
+
+ROOT = Path(__file__).resolve().parent
+APIS = ("api-jwt", "api-basic-authentication")
+SCRIPTS = {
+    "service-user-jwt": "jwt-profile-token-generator.py",
+    "service-user-client-credentials": "client-credentials-token-generator.py",
+    "service-user-pat": "call-api-with-pat.py",
+}
+ROUTES = ("/api/public", "/api/private", "/api/private-scoped")
+START_SECONDS = 20
+RUN_SECONDS = 60
+
+Environment = dict[str, str]
+
+
+class DemoError(Exception):
+    """A part of the suite didn't start or end as it must; the message says which and why."""
+
+
+class Row(NamedTuple):
+    """What one caller got from one API: a status for each route, and what it should have been."""
+
+    api: str
+    caller: str
+    statuses: list[int]
+    expected: list[int]
+
+
+def main() -> int:
+    """Run the suite; return 0 if every status is as it must be, 1 if one isn't, 2 on trouble."""
+    parser = argparse.ArgumentParser(description="Run all six combinations and show a table.")
+    parser.add_argument(
+        "--use-env",
+        action="store_true",
+        help="use the ZITADEL and the credentials that the folders' own .env files name",
+    )
+    use_env = parser.parse_args().use_env
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
+    started_at = time.monotonic()
+    try:
+        with ExitStack() as stack:
+            environments = {} if use_env else stack.enter_context(local_zitadel())
+            rows: list[Row] = []
+            for api in APIS:
+                base_url = stack.enter_context(running_api(api, environments.get(api, {})))
+                rows += call_as_everyone(api, base_url, environments)
+    except DemoError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted; everything is stopped.", file=sys.stderr)
+        return 130
+    print_table(rows)
+    right = all(row.statuses == row.expected for row in rows)
+    verdict = "Every status is as it must be" if right else "A status is NOT as it must be"
+    print(f"\n{verdict}. {time.monotonic() - started_at:.1f} s")
+    if use_env:
+        print("Not tried with --use-env: a service user without the role read:messages.")
+    return 0 if right else 1
+
+
+@contextmanager
+def local_zitadel() -> Iterator[dict[str, Environment]]:
+    """Run local-zitadel with everything created in it; give each folder's variables by its name.
+
+    The name "service user without the role" has those of one that lacks read:messages.
+    """
+    with tempfile.TemporaryDirectory(prefix="demo-") as directory:
+        token_file = Path(directory, "admin.pat")
+        command = ["local-zitadel/server.py", "--port", "0", "--token-file", str(token_file)]
+        with running("local-zitadel", command, ROOT, {}) as process:
+            assert process.stdout
+            issuer = process.stdout.readline().split()[-1:]
+            if not issuer or not issuer[0].startswith("http://"):
+                raise DemoError("local-zitadel doesn't start.")
+            yield provision(issuer[0], token_file, Path(directory))
+
+
+def provision(issuer: str, token_file: Path, directory: Path) -> dict[str, Environment]:
+    """Create everything in the ZITADEL at `issuer` and return each folder's variables."""
+    command = ["provision.py", "--domain", issuer, "--token-file", str(token_file)]
+    ended = run([*command, "--directory", str(directory)], ROOT, {})
+    if ended.returncode != 0:
+        raise DemoError(f"provision.py fails:\n{ended.stdout}{ended.stderr}")
+    optional = {
+        "ZITADEL_INTROSPECTION_URL": f"{issuer}/oauth/v2/introspect",
+        "ZITADEL_TOKEN_URL": f"{issuer}/oauth/v2/token",
+        "PYTHON_DOTENV_DISABLED": "1",
+        "FLASK_SKIP_DOTENV": "1",
+    }
+    environments = {}
+    for folder in (*APIS, *SCRIPTS):
+        values = dotenv_values(directory / folder / ".env", interpolate=False)
+        for name in ("API_PRIVATE_KEY_FILE", "CLIENT_PRIVATE_KEY_FILE_PATH"):
+            if name in values:
+                values[name] = str(directory / folder / str(values[name]))
+        environments[folder] = optional | {name: value or "" for name, value in values.items()}
+    environments["service user without the role"] = environments["service-user-pat"] | {
+        "PERSONAL_ACCESS_TOKEN": token_without_role(issuer, token_file.read_text().strip())
+    }
+    return environments
+
+
+def token_without_role(issuer: str, admin_token: str) -> str:
+    """Create a service user without a role and return a personal access token of it."""
+    with requests.Session() as session:
+        session.trust_env = False
+        session.headers["Authorization"] = f"Bearer {admin_token}"
+
+        def call(method: str, path: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
+            response = session.request(method, f"{issuer}{path}", json=content, timeout=10)
+            if response.status_code != 200:
+                raise DemoError(f"local-zitadel refuses {path} with {response.status_code}.")
+            answer: dict[str, Any] = response.json()
+            return answer
+
+        service = "/zitadel.user.v2.UserService"
+        organization = call("GET", "/management/v1/orgs/me")["org"]["id"]
+        name = "without-role"
+        user = {"organizationId": organization, "username": name, "machine": {"name": name}}
+        user_id = call("POST", f"{service}/CreateUser", user)["id"]
+        token = {"userId": user_id, "expirationDate": "2090-01-01T00:00:00Z"}
+        return str(call("POST", f"{service}/AddPersonalAccessToken", token)["token"])
+
+
+@contextmanager
+def running_api(api: str, environment: Environment) -> Iterator[str]:
+    """Run an API as its README says, on a free port, and give its address."""
+    port = free_port()
+    command = ["-m", "flask", "--app", "server", "run", "--port", str(port)]
+    base_url = f"http://localhost:{port}"
+    with running(api, command, ROOT / api, environment) as process, requests.Session() as session:
+        session.trust_env = False
+        end = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                session.get(f"{base_url}/api/public", timeout=5)
+                break
+            except requests.RequestException:
+                if process.poll() is not None or time.monotonic() > end:
+                    raise DemoError(f"{api} doesn't start.") from None
+                time.sleep(0.05)
+        yield base_url
+
+
+def call_as_everyone(
+    api: str, base_url: str, environments: dict[str, Environment]
+) -> Iterator[Row]:
+    """Call every route of an API as each service user, without a token and with a wrong one."""
+    callers = [(name, script, [200, 200, 200]) for name, script in SCRIPTS.items()]
+    for caller, script, expected in callers:
+        environment = environments.get(caller, {}) | {"API_BASE_URL": base_url}
+        yield Row(api, caller, call_with_script(caller, script, environment), expected)
+    caller = "service user without the role"
+    if caller in environments:
+        environment = environments[caller] | {"API_BASE_URL": base_url}
+        statuses = call_with_script("service-user-pat", SCRIPTS["service-user-pat"], environment)
+        yield Row(api, caller, statuses, [200, 200, 403])
+    yield Row(api, "no token", call_directly(base_url, {}), [200, 401, 401])
+    wrong = {"Authorization": "Bearer wrong"}
+    yield Row(api, "a wrong token", call_directly(base_url, wrong), [200, 401, 401])
+
+
+def call_with_script(folder: str, script: str, environment: Environment) -> list[int]:
+    """Run a service user's script in its folder and return the statuses that it printed."""
+    ended = run([script], ROOT / folder, environment)
+    answers = dict(line.split()[:2] for line in ended.stdout.splitlines() if line.startswith("/"))
+    if list(answers) != list(ROUTES):
+        raise DemoError(f"{folder}/{script} fails:\n{ended.stdout}{ended.stderr}")
+    return [int(answers[route]) for route in ROUTES]
+
+
+def call_directly(base_url: str, headers: dict[str, str]) -> list[int]:
+    """Call the routes with these headers and return the statuses."""
+    with requests.Session() as session:
+        session.trust_env = False
+        return [
+            session.get(f"{base_url}{route}", headers=headers, timeout=RUN_SECONDS).status_code
+            for route in ROUTES
+        ]
+
+
+@contextmanager
+def running(
+    name: str, command: list[str], folder: Path, environment: Environment
+) -> Iterator["subprocess.Popen[str]"]:
+    """Run a Python program beside this one; show its log if something fails, and end it."""
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=folder,
+            env=clean_environment() | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        try:
+            yield process
+        except DemoError:
+            log.seek(0)
+            print(f"--- log of {name}\n{log.read()}---", file=sys.stderr)
+            raise
+        finally:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            process.communicate()
+
+
+def run(
+    command: list[str], folder: Path, environment: Environment
+) -> "subprocess.CompletedProcess[str]":
+    """Run a Python program to its end."""
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=clean_environment() | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+    )
+
+
+def clean_environment() -> Environment:
+    """Return this process's environment without what could lead Flask or a proxy astray."""
+    environment = {name: value for name, value in os.environ.items() if "FLASK_" not in name}
+    loopback = "localhost,127.0.0.1,::1"
+    for name in ("NO_PROXY", "no_proxy"):
+        environment[name] = ",".join(filter(None, [environment.get(name), loopback]))
+    return environment
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def print_table(rows: list[Row]) -> None:
+    """Print a line for each row, and beside a wrong status the right one."""
+    width = max(len(row.caller) for row in rows)
+    print(f"{'API':<26}{'caller':<{width}}", *(f"{route:>20}" for route in ROUTES), sep="")
+    for row in rows:
+        cells = [
+            str(status) if status == right else f"{status}, not {right}"
+            for status, right in zip(row.statuses, row.expected, strict=True)
+        ]
+        print(f"{row.api:<26}{row.caller:<{width}}", *(f"{cell:>20}" for cell in cells), sep="")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
