@@ -1,0 +1,357 @@
+"""provision.py as a person runs it: a process of its own against a local ZITADEL of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+from local_zitadel import local_zitadel
+
+SCRIPT = Path(__file__).resolve().parent.parent / "provision.py"
+FILES = (
+    "api-jwt/.env",
+    "api-jwt/api-key-file.json",
+    "api-basic-authentication/.env",
+    "service-user-jwt/.env",
+    "service-user-jwt/client-key-file.json",
+    "service-user-client-credentials/.env",
+    "service-user-pat/.env",
+)
+SECRETS = ("API_CLIENT_SECRET", "CLIENT_SECRET", "PERSONAL_ACCESS_TOKEN")
+
+
+class Setup:
+    """A local ZITADEL, and an empty directory for the five folders."""
+
+    def __init__(self, domain: str, token_file: Path, directory: Path) -> None:
+        """Remember where everything is."""
+        self.domain = domain
+        self.token_file = token_file
+        self.directory = directory
+
+    def command(self, *options: str, domain: str | None = None) -> list[str]:
+        """Return the command line that a person would type."""
+        command = [sys.executable, str(SCRIPT), "--domain", domain or self.domain]
+        command += ["--token-file", str(self.token_file), "--directory", str(self.directory)]
+        return [*command, *options]
+
+    def run(self, *options: str, status: int = 0, domain: str | None = None) -> str:
+        """Run provision.py, check its exit status, and return what it printed."""
+        result = subprocess.run(  # noqa: S603
+            self.command(*options, domain=domain),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        output = result.stdout + result.stderr
+        assert result.returncode == status, output
+        assert "Traceback" not in output
+        self.check_no_secret_in(output)
+        return output
+
+    def check_no_secret_in(self, output: str) -> None:
+        """Check that neither the administrator's token nor anything in the files was printed."""
+        secrets = [self.token_file.read_text().strip()] if self.token_file.exists() else []
+        for file in self.directory.rglob(".env*"):
+            values = dotenv_values(file, interpolate=False)
+            secrets += [values[name] or "" for name in SECRETS if values.get(name)]
+        assert "PRIVATE KEY" not in output
+        assert not [secret for secret in secrets if len(secret) > 8 and secret in output]
+
+    def contents(self) -> dict[str, bytes]:
+        """Return every file in the directory."""
+        files = (file for file in self.directory.rglob("*") if file.is_file())
+        return {file.relative_to(self.directory).as_posix(): file.read_bytes() for file in files}
+
+    def env(self, folder: str) -> dict[str, str | None]:
+        """Return the values of the folder's .env."""
+        return dotenv_values(self.directory / folder / ".env", interpolate=False)
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        """Change a file by hand."""
+        path = self.directory / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Iterator[Setup]:
+    """Start a local ZITADEL and give a directory that doesn't exist yet."""
+    with local_zitadel() as zitadel:
+        yield Setup(zitadel.domain, zitadel.token_file, tmp_path / "folders")
+
+
+def lines(output: str, word: str) -> list[str]:
+    """Return what the lines that begin with `word` say."""
+    return re.findall(rf"^{word} +(.*)$", output, flags=re.MULTILINE)
+
+
+def test_first_run_creates_everything_and_proves_it(setup: Setup) -> None:
+    output = setup.run()
+
+    assert sorted(setup.contents()) == sorted(FILES)
+    assert len(lines(output, "proved")) == 5
+    assert "created  project Quotes\n" in output
+    assert "cd api-jwt && flask --app server run" in output
+    assert "cd service-user-pat && python call-api-with-pat.py" in output
+
+
+def test_files_are_for_their_owner_only_and_name_their_origin(setup: Setup) -> None:
+    setup.run()
+
+    for name in FILES:
+        file = setup.directory / name
+        if os.name == "posix":
+            assert file.stat().st_mode & 0o777 == 0o600
+        if file.name == ".env":
+            assert file.read_text().startswith("# Written by provision.py on ")
+            assert file.read_text().splitlines()[0].endswith(f" for {setup.domain}")
+
+
+def test_env_files_hold_the_variables_that_the_folders_read(setup: Setup) -> None:
+    setup.run()
+
+    introspection = {"ZITADEL_DOMAIN", "ZITADEL_INTROSPECTION_URL"}
+    client = {"ZITADEL_DOMAIN", "PROJECT_ID", "API_BASE_URL"}
+    assert setup.env("api-jwt").keys() == introspection | {"API_PRIVATE_KEY_FILE"}
+    assert setup.env("api-basic-authentication").keys() == introspection | {
+        "API_CLIENT_ID",
+        "API_CLIENT_SECRET",
+    }
+    assert setup.env("service-user-jwt").keys() == client | {
+        "ZITADEL_TOKEN_URL",
+        "CLIENT_PRIVATE_KEY_FILE_PATH",
+    }
+    assert setup.env("service-user-client-credentials").keys() == client | {
+        "ZITADEL_TOKEN_URL",
+        "CLIENT_ID",
+        "CLIENT_SECRET",
+    }
+    assert setup.env("service-user-pat").keys() == client | {"PERSONAL_ACCESS_TOKEN"}
+    api_key = json.loads((setup.directory / "api-jwt/api-key-file.json").read_text())
+    assert api_key["type"] == "application"
+    user_key = json.loads((setup.directory / "service-user-jwt/client-key-file.json").read_text())
+    assert user_key["type"] == "serviceaccount"
+
+
+def test_second_run_makes_nothing(setup: Setup) -> None:
+    setup.run()
+    before = setup.contents()
+
+    output = setup.run()
+
+    assert setup.contents() == before
+    assert not lines(output, "created") + lines(output, "written") + lines(output, "moved")
+    assert len(lines(output, "kept")) == 5
+
+
+@pytest.mark.parametrize(
+    ("file", "variable"),
+    [
+        ("api-basic-authentication/.env", "API_CLIENT_SECRET='"),
+        ("service-user-client-credentials/.env", "CLIENT_SECRET='"),
+        ("service-user-pat/.env", "PERSONAL_ACCESS_TOKEN='"),
+        ("api-jwt/api-key-file.json", '"keyId":"'),
+        ("service-user-jwt/client-key-file.json", '"keyId":"'),
+    ],
+)
+def test_only_a_spoiled_credential_is_renewed(setup: Setup, file: str, variable: str) -> None:
+    setup.run()
+    path = setup.directory / file
+    text = path.read_text()
+    spoiled = re.sub(re.sub('":"', '": ?"', variable), lambda found: found[0] + "0", text)
+    assert spoiled != text
+    path.write_text(spoiled)
+    before = setup.contents()
+
+    output = setup.run()
+
+    after = setup.contents()
+    assert {name for name in after if after[name] != before.get(name)} == {file, f"{file}.old"}
+    assert after[f"{file}.old"] == before[file]
+    assert lines(output, "written") == [file]
+    assert len(lines(output, "proved")) == 5
+    assert ("ends the one that it has now" in output) == ("SECRET" in variable)
+
+
+def test_one_run_repairs_all_after_the_local_zitadel_forgot_everything(
+    setup: Setup, tmp_path: Path
+) -> None:
+    setup.run()
+    port = int(setup.domain.rsplit(":", 1)[1])
+    with local_zitadel() as other:
+        assert not other.domain.endswith(f":{port}")
+        again = Setup(other.domain, other.token_file, setup.directory)
+        output = again.run()
+
+        assert len(lines(output, "proved")) == 5
+        assert len(lines(output, "kept")) == 0
+        assert again.env("service-user-pat")["ZITADEL_DOMAIN"] == other.domain
+        assert (setup.directory / "api-jwt/api-key-file.json.old").exists()
+
+
+@pytest.mark.parametrize("file", ["service-user-pat/.env", "api-jwt/api-key-file.json"])
+def test_a_file_written_by_hand_is_replaced_only_with_force(setup: Setup, file: str) -> None:
+    path = setup.directory / file
+    path.parent.mkdir(parents=True)
+    path.write_text("PERSONAL_ACCESS_TOKEN=mine\n")
+
+    output = setup.run(status=2)
+
+    assert "--force" in output
+    assert "Nothing was changed." in output
+    assert setup.contents() == {file: b"PERSONAL_ACCESS_TOKEN=mine\n"}
+
+    setup.run("--force")
+
+    assert setup.contents()[f"{file}.old"] == b"PERSONAL_ACCESS_TOKEN=mine\n"
+
+
+def test_a_file_written_by_hand_that_works_is_kept(setup: Setup) -> None:
+    setup.run()
+    setup.replace("service-user-pat/.env", "# Written by", "# Copied after")
+    before = setup.contents()
+
+    setup.run()
+
+    assert setup.contents() == before
+
+
+def test_a_project_made_elsewhere_is_used_only_when_told_so(setup: Setup, tmp_path: Path) -> None:
+    setup.run()
+    elsewhere = Setup(setup.domain, setup.token_file, tmp_path / "elsewhere")
+
+    output = elsewhere.run(status=2)
+    assert "--use-existing-project" in output
+    assert elsewhere.contents() == {}
+
+    output = elsewhere.run("--use-existing-project")
+    assert "exists   project Quotes\n" in output
+    assert len(lines(output, "proved")) == 5
+
+
+def test_another_project_has_users_of_its_own(setup: Setup, tmp_path: Path) -> None:
+    setup.run()
+    other = Setup(setup.domain, setup.token_file, tmp_path / "other")
+
+    other.run("--project-name", "More Quotes!")
+
+    client_id = other.env("service-user-client-credentials")["CLIENT_ID"]
+    assert client_id == "service-user-client-credentials-more-quotes"
+    assert len(lines(setup.run(), "kept")) == 5
+
+
+@pytest.mark.parametrize("steps", [2, 5, 9, 14])
+def test_a_killed_run_is_completed_by_the_next(setup: Setup, steps: int) -> None:
+    with subprocess.Popen(  # noqa: S603
+        setup.command(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        for _ in range(steps):
+            process.stdout.readline()
+        process.kill()
+
+    output = setup.run()
+
+    assert len(lines(output, "proved")) == 5
+    assert not list(setup.directory.rglob(".provision-*"))
+
+
+def test_delete_removes_everything_and_a_new_run_makes_it_again(setup: Setup) -> None:
+    setup.run()
+
+    assert "--yes" in setup.run("--delete", status=2)
+    output = setup.run("--delete", "--yes")
+    assert len(lines(output, "deleted")) == 4
+    assert "Nothing to delete" in setup.run("--delete", "--yes")
+
+    output = setup.run()
+    assert "created  project Quotes\n" in output
+    assert len(lines(output, "proved")) == 5
+
+
+def test_delete_leaves_a_project_alone_that_was_not_made_from_here(
+    setup: Setup, tmp_path: Path
+) -> None:
+    setup.run()
+    elsewhere = Setup(setup.domain, setup.token_file, tmp_path / "elsewhere")
+
+    assert "--use-existing-project" in elsewhere.run("--delete", "--yes", status=2)
+
+    assert len(lines(setup.run(), "kept")) == 5
+
+
+def test_a_wrong_token_is_told(setup: Setup, tmp_path: Path) -> None:
+    setup.token_file = tmp_path / "wrong.pat"
+    setup.token_file.write_text("wrong-token-wrong-token\n")
+
+    assert "doesn't accept the administrator's token" in setup.run(status=2)
+
+
+def test_a_token_without_the_right_role_is_told(setup: Setup, tmp_path: Path) -> None:
+    setup.run()
+    weak = tmp_path / "weak.pat"
+    weak.write_text(str(setup.env("service-user-pat")["PERSONAL_ACCESS_TOKEN"]))
+    other = Setup(setup.domain, weak, tmp_path / "other")
+
+    assert "Org Owner" in other.run("--project-name", "Other", status=2)
+
+
+@pytest.mark.parametrize("content", ["", "two words", "a\nb"])
+def test_a_token_file_without_a_token_is_told(setup: Setup, tmp_path: Path, content: str) -> None:
+    setup.token_file = tmp_path / "empty.pat"
+    setup.token_file.write_text(content)
+
+    assert "must hold a personal access token" in setup.run(status=2)
+
+
+def test_a_missing_token_file_is_told(setup: Setup, tmp_path: Path) -> None:
+    setup.token_file = tmp_path / "missing.pat"
+
+    assert "missing.pat" in setup.run(status=2)
+
+
+def test_another_name_of_the_same_machine_is_told(setup: Setup) -> None:
+    wrong = setup.domain.replace("localhost", "127.0.0.1")
+
+    assert "external domain" in setup.run(status=2, domain=wrong)
+
+
+def test_an_unreachable_zitadel_is_told(setup: Setup) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        domain = f"http://localhost:{unused.getsockname()[1]}"
+
+        assert "can't be reached" in setup.run(status=2, domain=domain)
+
+
+@pytest.mark.parametrize(
+    ("domain", "sentence"),
+    [
+        ("https://YOUR_DOMAIN", "placeholder"),
+        ("https://your-instance.zitadel.cloud", "placeholder"),
+        ("localhost:8080", "scheme"),
+        ("https://zitadel.example/ui/console", "path"),
+        ("https://zitadel.example?x=1", "path or a query"),
+        ("ftp://zitadel.example", "not an address"),
+        ("https://", "not an address"),
+        ("http://localhost:99999", "not an address"),
+    ],
+)
+def test_an_unusable_domain_is_told(setup: Setup, domain: str, sentence: str) -> None:
+    assert sentence in setup.run(status=2, domain=domain)
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "many", "99999999"])
+def test_a_life_that_is_no_number_of_days_is_told(setup: Setup, number: str) -> None:
+    assert "whole number" in setup.run(f"--expires-in-days={number}", status=2)
