@@ -1,0 +1,91 @@
+"""Run the suite's programs as a user does: copied folders, own processes, own environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+APIS = ("api-jwt", "api-basic-authentication")
+SCRIPTS = {
+    "service-user-jwt": "jwt-profile-token-generator.py",
+    "service-user-client-credentials": "client-credentials-token-generator.py",
+    "service-user-pat": "call-api-with-pat.py",
+}
+FLASK = ("-m", "flask", "--app", "server", "run", "--port")
+GUNICORN = ("-m", "gunicorn", "server:app", "--bind")
+INHERITED = ("PATH", "HOME", "LANG", "SYSTEMROOT", "COVERAGE_PROCESS_CONFIG")
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return an environment that holds nothing of ours but `variables`."""
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return inherited | {"NO_PROXY": "localhost,127.0.0.1"} | variables
+
+
+def copy_folder(name: str, into: Path) -> Path:
+    """Copy one of the suite's folders, as git has it, into `into` and return the copy."""
+    ignore = shutil.ignore_patterns(".env*", "*key-file.json*", "*.pat", "__pycache__", ".*_cache")
+    return Path(shutil.copytree(ROOT / name, into / name, ignore=ignore))
+
+
+def run(
+    folder: Path, *command: str, timeout: float = 60, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a Python program in `folder` to its end."""
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment(**variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running_api(folder: Path, command: tuple[str, ...] = FLASK, **variables: str) -> Iterator[str]:
+    """Run the API in `folder` on a free port and give its address."""
+    port = free_port()
+    address = f"127.0.0.1:{port}" if command is GUNICORN else str(port)
+    log_file = folder / "log.txt"
+    with log_file.open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, *command, address],
+            cwd=folder,
+            env=environment(**variables),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        base_url = f"http://localhost:{port}"
+        end = time.monotonic() + 20
+        while True:
+            try:
+                requests.get(f"{base_url}/api/public", timeout=5)
+                break
+            except requests.ConnectionError:
+                assert process.poll() is None and time.monotonic() < end, log_file.read_text()
+                time.sleep(0.05)
+        yield base_url
+    finally:
+        process.terminate()
+        process.wait(10)
