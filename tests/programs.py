@@ -89,3 +89,18 @@ def running_api(folder: Path, command: tuple[str, ...] = FLASK, **variables: str
     finally:
         process.terminate()
         process.wait(10)
+
+
+def git_files() -> list[Path]:
+    """Return the files that git has, or would add, relative to the root."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [Path(line) for line in listed.stdout.splitlines()]
+
+
+def clone(into: Path) -> Path:
+    """Copy what git has of the whole suite into `into`, as a clone would, and return it."""
+    for file in git_files():
+        (into / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / file, into / file)
+    return into

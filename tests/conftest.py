@@ -1,0 +1,33 @@
+"""A ZITADEL with everything created in it, for the tests that run the whole suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from local_zitadel import LocalZitadel, local_zitadel
+
+from programs import APIS, ROOT, SCRIPTS, copy_folder, run
+
+
+class Suite(NamedTuple):
+    """The five folders, copied out and provisioned, and the ZITADEL that they belong to."""
+
+    zitadel: LocalZitadel
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    """Provide the five folders, each with its `.env`, and the running local-zitadel."""
+    folder = tmp_path_factory.mktemp("suite")
+    for name in (*APIS, *SCRIPTS):
+        copy_folder(name, folder)
+    with local_zitadel() as zitadel:
+        command = ("provision.py", "--domain", zitadel.issuer)
+        files = ("--token-file", str(zitadel.token_file), "--directory", str(folder))
+        ended = run(ROOT, *command, *files)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        yield Suite(zitadel, folder)

@@ -1,0 +1,158 @@
+"""demo.py, run as a stranger runs it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from conftest import Suite
+from programs import APIS, SCRIPTS, clone, environment
+
+POISON = """\
+ZITADEL_DOMAIN="http://localhost:9"
+ZITADEL_INTROSPECTION_URL="http://localhost:9/i"
+ZITADEL_TOKEN_URL="http://localhost:9/t"
+API_BASE_URL="http://localhost:9"
+API_CLIENT_ID="poison"
+API_PRIVATE_KEY_FILE="poison.json"
+FLASK_RUN_PORT="9"
+FLASK_DEBUG="1"
+PERSONAL_ACCESS_TOKEN="poison"
+"""
+ALL_RIGHT = [
+    ["service-user-jwt", "200", "200", "200"],
+    ["service-user-client-credentials", "200", "200", "200"],
+    ["service-user-pat", "200", "200", "200"],
+    ["service user without the role", "200", "200", "403"],
+    ["no token", "200", "401", "401"],
+    ["a wrong token", "200", "401", "401"],
+]
+
+
+@pytest.fixture
+def marker() -> str:
+    """Return a value by which the processes of one test are known."""
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Return a clone whose folders all hold `.env` files that would lead astray."""
+    copied = clone(tmp_path / "clone")
+    for folder in (".", *APIS, *SCRIPTS):
+        (copied / folder / ".env").write_text(POISON)
+    return copied
+
+
+def start(copied: Path, marker: str, *options: str, **variables: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "demo.py", *options],
+        cwd=copied,
+        env=environment(MARKER=marker, **variables),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def processes(marker: str) -> list[str]:
+    """Return the numbers of the running processes that inherited the marker."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"MARKER={marker}".encode() in (folder / "environ").read_bytes():
+                found.append(folder.name)
+        except OSError:
+            continue
+    return found
+
+
+def rows(output: str, api: str) -> list[list[str]]:
+    """Return the table's rows of an API, cell by cell."""
+    lines = [line for line in output.splitlines() if line.startswith(f"{api} ")]
+    return [[line[26:].rsplit(maxsplit=3)[0].strip(), *line.split()[-3:]] for line in lines]
+
+
+def test_the_table_is_right_whatever_the_persons_own_settings_say(copy: Path, marker: str) -> None:
+    demo = start(
+        copy, marker, HTTP_PROXY="http://127.0.0.1:9", NO_PROXY="", FLASK_RUN_PORT="9",
+        CLIENT_ID="poison", ZITADEL_ADMIN_TOKEN="poison",
+    )  # fmt: skip
+    output, errors = demo.communicate(timeout=60)
+    assert (demo.returncode, errors) == (0, "")
+    assert "Every status is as it must be." in output
+    for api in APIS:
+        assert rows(output, api) == ALL_RIGHT
+    assert processes(marker) == []
+    for folder in (".", *APIS, *SCRIPTS):
+        assert (copy / folder / ".env").read_text() == POISON
+
+
+def test_a_wrong_cell_is_shown_and_fails(copy: Path, marker: str) -> None:
+    server = copy / "api-jwt/server.py"
+    server.write_text(server.read_text().replace('["read:messages"]', "None"))
+    output, _ = start(copy, marker).communicate(timeout=60)
+    assert "200, not 403" in output
+    assert "A status is NOT as it must be." in output
+
+
+def test_a_part_that_does_not_start_is_named_with_its_log(copy: Path, marker: str) -> None:
+    (copy / "api-jwt/server.py").write_text("import sys; sys.exit('out of order')")
+    demo = start(copy, marker)
+    output, errors = demo.communicate(timeout=60)
+    assert demo.returncode == 2
+    assert "api-jwt doesn't start." in errors and "out of order" in errors
+    assert "Traceback" not in output + errors
+    assert processes(marker) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+@pytest.mark.parametrize("seconds", [0.4, 1.5, 3])
+def test_nothing_is_left_running_when_it_is_interrupted(
+    number: signal.Signals, status: int, seconds: float, copy: Path, marker: str
+) -> None:
+    demo = start(copy, marker)
+    time.sleep(seconds)
+    os.killpg(demo.pid, number)
+    _, errors = demo.communicate(timeout=20)
+    # Before its own code runs, Python itself dies of the signal.
+    assert demo.returncode in (status, -number, 0)
+    assert "Traceback" not in errors or seconds < 1
+    assert processes(marker) == []
+
+
+def test_it_runs_against_what_the_env_files_name(copy: Path, marker: str, suite: Suite) -> None:
+    (copy / ".env").unlink()
+    for folder in (*APIS, *SCRIPTS):
+        for file in (suite.folder / folder).iterdir():
+            if file.name == ".env" or file.suffix == ".json":
+                shutil.copy(file, copy / folder)
+    demo = start(copy, marker, "--use-env")
+    output, errors = demo.communicate(timeout=60)
+    assert (demo.returncode, errors) == (0, "")
+    for api in APIS:
+        assert rows(output, api) == [row for row in ALL_RIGHT if "without" not in row[0]]
+    assert "Not tried with --use-env" in output
+    assert processes(marker) == []
+
+
+def test_unfilled_env_files_are_named(copy: Path, marker: str) -> None:
+    for folder in (".", *APIS, *SCRIPTS):
+        (copy / folder / ".env").unlink()
+    demo = start(copy, marker, "--use-env")
+    output, errors = demo.communicate(timeout=60)
+    assert demo.returncode == 2
+    assert "API_PRIVATE_KEY_FILE is not set" in errors
+    assert "Traceback" not in output + errors

@@ -1,0 +1,84 @@
+"""What must hold of the files themselves."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+
+from programs import APIS, ROOT, SCRIPTS, git_files
+
+IDENTICAL = {
+    "server.py": APIS,
+    "validator.py": APIS,
+    "settings.py": (*APIS, *SCRIPTS),
+    "call_api.py": tuple(SCRIPTS),
+    "access_token.py": ("service-user-jwt", "service-user-client-credentials"),
+}
+
+
+@pytest.mark.parametrize(("name", "folders"), IDENTICAL.items())
+def test_shared_files_are_identical(name: str, folders: tuple[str, ...]) -> None:
+    contents = {(ROOT / folder / name).read_bytes() for folder in folders}
+    assert len(contents) == 1
+
+
+def test_the_apis_differ_only_in_how_they_authenticate() -> None:
+    first, second = ({file.name for file in git_files() if file.parts[0] == api} for api in APIS)
+    assert first == second == {
+        "README.md", "client_authentication.py", "server.py", "settings.py", "validator.py"
+    }  # fmt: skip
+
+
+def test_every_file_with_the_same_name_in_two_folders_is_known_to_be_shared() -> None:
+    folders = {*APIS, *SCRIPTS}
+    modules = [file for file in git_files() if file.suffix == ".py" and file.parts[0] in folders]
+    names = [file.name for file in modules]
+    shared = {name for name in names if names.count(name) > 1}
+    assert shared == {*IDENTICAL, "client_authentication.py"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".env",
+        "api-jwt/.env",
+        "api-jwt/.env.old",
+        "service-user-jwt/.env.local",
+        "api-jwt/api-key-file.json",
+        "api-jwt/api-key-file.json.old",
+        "service-user-jwt/client-key-file.json",
+        "service-user-jwt/client-key-file (1).json",
+        "local-zitadel/admin.pat",
+        "admin.pat",
+        "api-jwt/.provision-abc",
+    ],
+)
+def test_git_ignores_secrets(path: str) -> None:
+    command = ["git", "check-ignore", "--no-index", path]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
+
+
+def test_the_example_of_the_settings_names_just_the_variables_that_are_read() -> None:
+    example = (ROOT / ".env.example").read_text()
+    named = set(re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE))
+    read = set()
+    for folder in (*APIS, *SCRIPTS):
+        for file in (ROOT / folder).glob("*.py"):
+            calls = r"(?:required|_url|key_file)\(\s*['\"]([A-Z_]+)['\"]"
+            read |= set(re.findall(calls, file.read_text()))
+    assert named == read
+
+
+def test_the_examples_placeholders_are_recognised_as_such() -> None:
+    values = re.findall(r"<[^>]*>", (ROOT / ".env.example").read_text())
+    assert values
+    assert all(value.startswith("<YOUR_") for value in values)
+
+
+def test_links_in_the_readmes_lead_somewhere() -> None:
+    for page in [file for file in git_files() if file.name == "README.md"]:
+        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
+            if "://" not in target:
+                assert (ROOT / page.parent / target).exists(), f"{page}: {target}"

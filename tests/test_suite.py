@@ -1,0 +1,210 @@
+"""The whole suite, as its users run it: processes, folders copied out alone, `.env` files."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jwt
+import pytest
+import requests
+
+from conftest import Suite
+from programs import APIS, FLASK, GUNICORN, SCRIPTS, run, running_api
+
+PUBLIC = "Public route - You don't need to be authenticated to see this."
+PRIVATE = "Private route - You need to be authenticated to see this."
+SCOPED = (
+    "Private, scoped route - You need to be authenticated and have the role read:messages to see "
+    "this."
+)
+
+
+@pytest.fixture(scope="module", params=APIS)
+def base_url(request: pytest.FixtureRequest, suite: Suite) -> Iterator[str]:
+    with running_api(suite.folder / request.param) as base_url:
+        yield base_url
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_combination_works(name: str, base_url: str, suite: Suite) -> None:
+    ended = run(suite.folder / name, SCRIPTS[name], API_BASE_URL=base_url)
+    assert ended.returncode == 0, ended.stderr
+    origin, *lines = ended.stdout.splitlines()
+    assert lines == [
+        f"/api/public          200  {PUBLIC}",
+        f"/api/private         200  {PRIVATE}",
+        f"/api/private-scoped  200  {SCOPED}",
+    ]
+    if name == "service-user-pat":
+        assert "PERSONAL_ACCESS_TOKEN" in origin
+    else:
+        assert f"{suite.zitadel.issuer}/oauth/v2/token; it lives for 43" in origin
+    assert ended.stderr == ""
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_token_alone_is_printed_on_request(name: str, base_url: str, suite: Suite) -> None:
+    ended = run(suite.folder / name, SCRIPTS[name], "--token-only", API_BASE_URL="http://[::1]:9")
+    assert ended.returncode == 0, ended.stderr
+    (token,) = ended.stdout.splitlines()
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = requests.get(f"{base_url}/api/private-scoped", headers=headers, timeout=10)
+    assert (answer.status_code, answer.json()) == (200, {"message": SCOPED})
+
+
+def test_a_service_user_without_the_role_passes_the_private_route_only(
+    base_url: str, suite: Suite
+) -> None:
+    token = token_of_new_user(suite, f"without-role-{time.time_ns()}")
+    folder = suite.folder / "service-user-pat"
+    ended = run(folder, SCRIPTS[folder.name], API_BASE_URL=base_url, PERSONAL_ACCESS_TOKEN=token)
+    assert ended.returncode == 1
+    assert [line.split()[1] for line in ended.stdout.splitlines()[1:]] == ["200", "200", "403"]
+    assert "This needs the role read:messages." in ended.stdout
+    assert token not in ended.stdout + ended.stderr
+
+
+def test_a_wrong_token_is_refused(base_url: str, suite: Suite) -> None:
+    folder = suite.folder / "service-user-pat"
+    ended = run(folder, SCRIPTS[folder.name], API_BASE_URL=base_url, PERSONAL_ACCESS_TOKEN="wrong")
+    assert ended.returncode == 1
+    assert [line.split()[1] for line in ended.stdout.splitlines()[1:]] == ["200", "401", "401"]
+
+
+@pytest.mark.parametrize("name", APIS)
+@pytest.mark.parametrize(
+    "command", [FLASK, GUNICORN, ("server.py", "--port")], ids=["flask", "gunicorn", "python"]
+)
+def test_an_api_starts_in_every_way(name: str, command: tuple[str, ...], suite: Suite) -> None:
+    with running_api(suite.folder / name, command) as base_url:
+        folder = suite.folder / "service-user-pat"
+        assert run(folder, SCRIPTS[folder.name], API_BASE_URL=base_url).returncode == 0
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_runs_from_any_working_directory(
+    name: str, base_url: str, suite: Suite, tmp_path: Path
+) -> None:
+    script = suite.folder / name / SCRIPTS[name]
+    assert run(tmp_path, str(script), API_BASE_URL=base_url).returncode == 0
+
+
+def test_one_env_file_above_the_folders_serves_them_all(
+    base_url: str, suite: Suite, tmp_path: Path
+) -> None:
+    lines = []
+    for name in SCRIPTS:
+        copied = shutil.copytree(suite.folder / name, tmp_path / name)
+        lines += (copied / ".env").read_text().splitlines()
+        (copied / ".env").unlink()
+    (tmp_path / ".env").write_text("\n".join(lines))
+    for name, script in SCRIPTS.items():
+        assert run(tmp_path / name, script, API_BASE_URL=base_url).returncode == 0
+    (tmp_path / "service-user-pat/.env").write_text("PERSONAL_ACCESS_TOKEN=wrong")
+    ended = run(tmp_path / "service-user-pat", "call-api-with-pat.py", API_BASE_URL=base_url)
+    assert ended.returncode == 1
+
+
+def test_another_program_on_the_apis_port_is_recognised(suite: Suite) -> None:
+    folder = suite.folder / "service-user-pat"
+    ended = run(folder, SCRIPTS[folder.name], API_BASE_URL=suite.zitadel.issuer)
+    assert ended.returncode == 2
+    assert "Another program" in ended.stderr and "API_BASE_URL" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "part"),
+    [
+        ("service-user-client-credentials", {"CLIENT_ID": "nobody"}, "CLIENT_ID"),
+        ("service-user-client-credentials", {"CLIENT_SECRET": "wr0ng"}, "CLIENT_SECRET"),
+        ("service-user-client-credentials", {"CLIENT_ID": "service-user-pat"}, "no client secret"),
+        ("service-user-jwt", {"ZITADEL_DOMAIN": "https://other.example"}, "ZITADEL_DOMAIN"),
+    ],
+)
+def test_a_refused_token_request_is_explained(
+    name: str, variables: dict[str, str], part: str, suite: Suite
+) -> None:
+    variables["ZITADEL_TOKEN_URL"] = f"{suite.zitadel.issuer}/oauth/v2/token"
+    ended = run(suite.folder / name, SCRIPTS[name], **variables)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert len(ended.stderr.splitlines()) == 1
+    assert part in ended.stderr
+    assert "wr0ng" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"ZITADEL_DOMAIN": "https://other.example"},
+        {"API_CLIENT_SECRET": "wr0ng"},
+        {"ZITADEL_INTROSPECTION_URL": "{issuer}/nothing"},
+    ],
+)
+def test_a_zitadel_that_refuses_the_api_is_500_and_explained_in_the_log(
+    variables: dict[str, str], suite: Suite
+) -> None:
+    issuer = suite.zitadel.issuer
+    settings = {"ZITADEL_INTROSPECTION_URL": f"{issuer}/oauth/v2/introspect"} | {
+        name: value.format(issuer=issuer) for name, value in variables.items()
+    }
+    basic = "API_CLIENT_SECRET" in variables
+    folder = suite.folder / ("api-basic-authentication" if basic else "api-jwt")
+    with running_api(folder, FLASK, **settings) as base_url:
+        headers = {"Authorization": "Bearer tok3n"}
+        answer = requests.get(f"{base_url}/api/private", headers=headers, timeout=10)
+    assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
+    log = (folder / "log.txt").read_text()
+    assert "ZITADEL refuses this API's own request" in log
+    assert "Traceback" not in log and "tok3n" not in log and "wr0ng" not in log
+
+
+def test_the_assertion_is_reused_and_backdated(suite: Suite) -> None:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    from client_authentication import PrivateKeyJWT
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    authentication = PrivateKeyJWT("client", "kid", pem, "https://example.com")
+    prepared = [
+        requests.Request("POST", "https://example.com", data={"token": f"a+b{n}"}).prepare()
+        for n in range(2)
+    ]
+    bodies = [str(authentication(request).body) for request in prepared]
+    assertions = [body.partition("client_assertion=")[2] for body in bodies]
+    assert bodies[0].startswith("token=a%2Bb0&") and bodies[1].startswith("token=a%2Bb1&")
+    assert assertions[0] == assertions[1]
+    claims = jwt.decode(
+        assertions[0], key.public_key(), algorithms=["RS256"], audience="https://example.com"
+    )
+    assert claims["iss"] == claims["sub"] == "client"
+    assert -62 <= claims["iat"] - time.time() <= -59
+    assert jwt.get_unverified_header(assertions[0])["kid"] == "kid"
+
+
+def token_of_new_user(suite: Suite, name: str) -> str:
+    """Create a service user without a role and return a personal access token of it."""
+    issuer, headers = suite.zitadel.issuer, {"Authorization": f"Bearer {suite.zitadel.admin_pat}"}
+
+    def call(path: str, content: dict[str, object] | None = None) -> dict[str, str]:
+        method = "GET" if content is None else "POST"
+        answer = requests.request(
+            method, f"{issuer}{path}", json=content, headers=headers, timeout=10
+        )
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    organization = requests.get(f"{issuer}/management/v1/orgs/me", headers=headers, timeout=10)
+    user = {
+        "organizationId": organization.json()["org"]["id"],
+        "username": name,
+        "machine": {"name": name},
+    }
+    service = "/zitadel.user.v2.UserService"
+    user_id = call(f"{service}/CreateUser", user)["id"]
+    token: dict[str, object] = {"userId": user_id, "expirationDate": "2090-01-01T00:00:00Z"}
+    return call(f"{service}/AddPersonalAccessToken", token)["token"]
