@@ -61,6 +61,7 @@ def main() -> int:
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
     started_at = time.monotonic()
+    print("Starting everything and calling each API as each service user ...", flush=True)
     try:
         with ExitStack() as stack:
             environments = {} if use_env else stack.enter_context(local_zitadel())

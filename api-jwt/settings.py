@@ -49,7 +49,7 @@ def load() -> None:
     """
     for file in (ENV_FILE, FOLDER.parent / ".env"):
         try:
-            load_dotenv(file, override=False, interpolate=False)
+            load_dotenv(file, interpolate=False, encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(
                 f"{file} can't be read ({type(error).__name__}): it must be a UTF-8 text file that "
@@ -83,7 +83,7 @@ def zitadel_domain() -> str:
             f"ZITADEL_DOMAIN has a path: only the scheme and the domain belong in {ENV_FILE}, "
             "as in https://example.zitadel.cloud."
         )
-    return value
+    return value.lower()
 
 
 def introspection_url() -> str:
@@ -115,7 +115,7 @@ def key_file(name: str, key_type: str) -> dict[str, str]:
     """
     path = FOLDER / required(name)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigurationError(
             f"{path} doesn't exist: save the JSON key that ZITADEL gave you there, or correct "

@@ -119,7 +119,7 @@ def test_a_part_that_does_not_start_is_named_with_its_log(copy: Path, marker: st
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-@pytest.mark.parametrize("seconds", [0.4, 1.5, 3])
+@pytest.mark.parametrize("seconds", [0.4, 1.2, 2])
 def test_nothing_is_left_running_when_it_is_interrupted(
     number: signal.Signals, status: int, seconds: float, copy: Path, marker: str
 ) -> None:

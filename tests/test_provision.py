@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
+
 from local_zitadel import local_zitadel
 
 SCRIPT = Path(__file__).resolve().parent.parent / "provision.py"
@@ -45,7 +46,7 @@ class Setup:
 
     def run(self, *options: str, status: int = 0, domain: str | None = None) -> str:
         """Run provision.py, check its exit status, and return what it printed."""
-        result = subprocess.run(  # noqa: S603
+        result = subprocess.run(
             self.command(*options, domain=domain),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -88,7 +89,7 @@ class Setup:
 def setup(tmp_path: Path) -> Iterator[Setup]:
     """Start a local ZITADEL and give a directory that doesn't exist yet."""
     with local_zitadel() as zitadel:
-        yield Setup(zitadel.domain, zitadel.token_file, tmp_path / "folders")
+        yield Setup(zitadel.issuer, zitadel.token_file, tmp_path / "folders")
 
 
 def lines(output: str, word: str) -> list[str]:
@@ -184,20 +185,18 @@ def test_only_a_spoiled_credential_is_renewed(setup: Setup, file: str, variable:
     assert ("ends the one that it has now" in output) == ("SECRET" in variable)
 
 
-def test_one_run_repairs_all_after_the_local_zitadel_forgot_everything(
-    setup: Setup, tmp_path: Path
-) -> None:
-    setup.run()
-    port = int(setup.domain.rsplit(":", 1)[1])
-    with local_zitadel() as other:
-        assert not other.domain.endswith(f":{port}")
-        again = Setup(other.domain, other.token_file, setup.directory)
-        output = again.run()
+def test_one_run_repairs_all_after_the_local_zitadel_forgot_everything(tmp_path: Path) -> None:
+    folders = tmp_path / "folders"
+    with local_zitadel() as first:
+        Setup(first.issuer, first.token_file, folders).run()
 
-        assert len(lines(output, "proved")) == 5
-        assert len(lines(output, "kept")) == 0
-        assert again.env("service-user-pat")["ZITADEL_DOMAIN"] == other.domain
-        assert (setup.directory / "api-jwt/api-key-file.json.old").exists()
+    with local_zitadel("--port", first.issuer.rsplit(":", 1)[1]) as second:
+        output = Setup(second.issuer, second.token_file, folders).run()
+
+    assert second.issuer == first.issuer
+    assert len(lines(output, "proved")) == 5
+    assert len(lines(output, "kept")) == 0
+    assert (folders / "api-jwt/api-key-file.json.old").exists()
 
 
 @pytest.mark.parametrize("file", ["service-user-pat/.env", "api-jwt/api-key-file.json"])
@@ -253,9 +252,7 @@ def test_another_project_has_users_of_its_own(setup: Setup, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("steps", [2, 5, 9, 14])
 def test_a_killed_run_is_completed_by_the_next(setup: Setup, steps: int) -> None:
-    with subprocess.Popen(  # noqa: S603
-        setup.command(), stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(setup.command(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         for _ in range(steps):
             process.stdout.readline()

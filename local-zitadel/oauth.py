@@ -1,0 +1,323 @@
+"""What ZITADEL answers under /oauth/v2: tokens for service users, and what they are worth."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import re
+import time
+from collections.abc import Mapping
+from urllib.parse import unquote_plus
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
+
+from answers import Json, oauth_error, shown
+from assertions import BadAssertionError, NotAnAssertionError, check_assertion
+from state import UNKNOWN_TOKEN, Application, State, Token, User, matches
+
+Form = Mapping[str, str]
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+PROJECT_AUDIENCE = re.compile(r"urn:zitadel:iam:org:project:id:(.+):aud")
+ROLE_SCOPE = "urn:zitadel:iam:org:project:role:"
+ROLES_CLAIM = "urn:zitadel:iam:org:project:roles"
+METADATA_SCOPE = "urn:zitadel:iam:user:metadata"
+OWNER_SCOPE = "urn:zitadel:iam:user:resourceowner"
+SCOPES = ["openid", "profile", "email", "phone", "address", "offline_access"]
+KNOWN_SCOPES = {*SCOPES, METADATA_SCOPE, OWNER_SCOPE, "urn:zitadel:iam:org:projects:roles"}
+CLIENT_METHODS = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]
+log = logging.getLogger("local-zitadel")
+
+
+def discovery(issuer: str) -> Json:
+    """Return the discovery document. Like ZITADEL's it lists more than answers here."""
+    return {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/oauth/v2/authorize",
+        "token_endpoint": f"{issuer}/oauth/v2/token",
+        "introspection_endpoint": f"{issuer}/oauth/v2/introspect",
+        "userinfo_endpoint": f"{issuer}/oidc/v1/userinfo",
+        "revocation_endpoint": f"{issuer}/oauth/v2/revoke",
+        "end_session_endpoint": f"{issuer}/oidc/v1/end_session",
+        "device_authorization_endpoint": f"{issuer}/oauth/v2/device_authorization",
+        "jwks_uri": f"{issuer}/oauth/v2/keys",
+        "scopes_supported": SCOPES,
+        "response_types_supported": ["code", "id_token", "id_token token"],
+        "response_modes_supported": ["query", "fragment", "form_post"],
+        "grant_types_supported": [
+            "authorization_code",
+            "implicit",
+            "refresh_token",
+            "client_credentials",
+            JWT_BEARER,
+            "urn:ietf:params:oauth:grant-type:device_code",
+        ],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": (
+            "EdDSA RS256 RS384 RS512 ES256 ES384 ES512".split()
+        ),
+        "request_object_signing_alg_values_supported": ["RS256"],
+        "token_endpoint_auth_methods_supported": CLIENT_METHODS,
+        "token_endpoint_auth_signing_alg_values_supported": ["RS256"],
+        "revocation_endpoint_auth_methods_supported": CLIENT_METHODS,
+        "revocation_endpoint_auth_signing_alg_values_supported": ["RS256"],
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
+        "introspection_endpoint_auth_signing_alg_values_supported": ["RS256"],
+        "claims_supported": (
+            "sub aud exp iat iss auth_time nonce acr amr c_hash at_hash act scopes client_id azp "
+            "preferred_username name family_name given_name locale email email_verified "
+            "phone_number phone_number_verified"
+        ).split(),
+        "code_challenge_methods_supported": ["S256"],
+        "ui_locales_supported": (
+            "bg cs de en es fr hu id it ja ko mk nl pl pt ro ru sv tr uk zh".split()
+        ),
+        "request_parameter_supported": True,
+        "request_uri_parameter_supported": False,
+    }
+
+
+# Who is asking
+
+
+def basic_credentials(header: str) -> tuple[str, str] | None:
+    """Return client id and secret from the header, None if it is no Basic authorization."""
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        pair = base64.b64decode(encoded, validate=True).decode(errors="replace")
+    except ValueError:
+        return None
+    client_id, colon, secret = pair.partition(":")
+    if not colon:
+        return None
+    if re.search(r"%(?![0-9A-Fa-f]{2})", pair):
+        raise oauth_error(
+            "invalid_client",
+            "invalid basic auth header",
+            "client id and secret must each be form-url-encoded in a Basic authorization",
+        )
+    return unquote_plus(client_id), unquote_plus(secret)
+
+
+def client_credentials(form: Form, header: str) -> tuple[str, str, str]:
+    """Return client id, secret and assertion as sent; the header goes before the form."""
+    client_id, secret = basic_credentials(header) or (
+        form.get("client_id", ""),
+        form.get("client_secret", ""),
+    )
+    assertion = form.get("client_assertion", "")
+    if not client_id and not assertion:
+        description = "client_id or client_assertion must be provided"
+        reason = "there is neither a Basic authorization that can be read nor a client_assertion"
+        raise oauth_error("invalid_request", description, reason)
+    assertion_type = form.get("client_assertion_type", "")
+    if assertion and assertion_type != ASSERTION_TYPE:
+        description = f"invalid client_assertion_type {assertion_type}"
+        reason = f"client_assertion_type is not {ASSERTION_TYPE}"
+        raise oauth_error("invalid_request", description, reason)
+    return client_id, secret, assertion
+
+
+class LocalZitadel:
+    """The OAuth endpoints over a state."""
+
+    def __init__(self, state: State, issuer: str, token_seconds: int) -> None:
+        self.state = state
+        self.issuer = issuer
+        self.token_seconds = token_seconds
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._key_id = state.new_id()
+
+    def keys(self) -> Json:
+        """Return the public key that id_tokens are signed with."""
+        key = RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
+        public = {"kty": key["kty"], "n": key["n"], "e": key["e"]}
+        return {"keys": [{"use": "sig", "kid": self._key_id, "alg": "RS256", **public}]}
+
+    def token(self, form: Form, header: str) -> Json:
+        """Answer a token request."""
+        grant_type = form.get("grant_type", "")
+        if grant_type == JWT_BEARER:
+            return self._issue(self._user_by_assertion(form), form, [])
+        if grant_type == "client_credentials":
+            return self._issue(self._user_by_secret(form, header), form, ["pwd"])
+        if not grant_type:
+            raise oauth_error("invalid_request", "grant_type missing")
+        description = f"{grant_type} not supported"
+        reason = f"the grant_type is neither {JWT_BEARER} nor client_credentials"
+        raise oauth_error("unsupported_grant_type", description, reason)
+
+    def _user_by_assertion(self, form: Form) -> User:
+        assertion = form.get("assertion", "")
+        if not assertion:
+            raise oauth_error("invalid_request", "assertion missing")
+        try:
+            user = check_assertion(assertion, User, self.state, self.issuer)
+        except BadAssertionError as refused:
+            raise oauth_error("server_error", "Errors.Internal", str(refused), 500) from None
+        assert isinstance(user, User)
+        return user
+
+    def _user_by_secret(self, form: Form, header: str) -> User:
+        client_id, secret, _ = client_credentials(form, header)
+        user = self.state.user_named(client_id)
+        if user is None:
+            reason = "no service user has the client id as its username"
+            if client_id in self.state.users:
+                reason = f"the client id is the service user's id {client_id}, not its username"
+            elif self.state.api(client_id):
+                reason = f"the client id {client_id} is that of an API, not of a service user"
+            raise oauth_error("invalid_client", "client not found", reason)
+        if not user.secret_digest:
+            description = "Errors.User.Machine.Secret.NotExisting"
+            raise oauth_error("invalid_request", description, f"user {user.id} has no secret")
+        if not matches(secret, user.secret_digest):
+            description = "Errors.User.Machine.Secret.Invalid"
+            raise oauth_error("invalid_request", description, f"wrong secret for user {user.id}")
+        return user
+
+    def _issue(self, user: User, form: Form, methods: list[str]) -> Json:
+        requested = form.get("scope", "").split()
+        if not requested:
+            description = (
+                "The scope of your request is missing. Please ensure some scopes are requested. "
+                "If you have any questions, you may contact the administrator of the application."
+            )
+            raise oauth_error("invalid_request", description, "the scope is missing")
+        scopes = [
+            scope
+            for scope in requested
+            if scope in KNOWN_SCOPES
+            or scope.startswith(ROLE_SCOPE)
+            or PROJECT_AUDIENCE.fullmatch(scope)
+        ]
+        projects = [match[1] for match in map(PROJECT_AUDIENCE.fullmatch, scopes) if match]
+        now = time.time()
+        token = Token(
+            self.state.new_id(),
+            user,
+            now,
+            now + self.token_seconds,
+            is_personal=False,
+            audience=list(dict.fromkeys(projects)),
+            scopes=scopes,
+            methods=methods,
+        )
+        answer = {
+            "access_token": self.state.add_token(token),
+            "token_type": "Bearer",
+            "expires_in": self.token_seconds,
+        }
+        if "openid" in scopes:
+            answer["id_token"] = self._id_token(token)
+        return answer
+
+    def _id_token(self, token: Token) -> str:
+        claims: Json = {
+            "iss": self.issuer,
+            "sub": token.user.id,
+            "aud": [token.user.username, *token.audience],
+            "azp": token.user.username,
+            "client_id": token.user.username,
+            "exp": int(token.expires),
+            "iat": int(token.issued),
+            "auth_time": int(token.issued),
+        }
+        if token.methods:
+            claims["amr"] = token.methods
+        return jwt.encode(claims, self._key, "RS256", headers={"kid": self._key_id})
+
+    def introspect(self, form: Form, header: str) -> Json:
+        """Answer an API's introspection of a token."""
+        client_id, secret, assertion = client_credentials(form, header)
+        text = form.get("token", "")
+        if not text:
+            raise oauth_error("invalid_request", "token missing")
+        try:
+            api = self._api(client_id, secret, assertion)
+        except NotAnAssertionError as refused:  # ZITADEL takes this for the token's fault
+            return inactive(str(refused))
+        except BadAssertionError as refused:
+            raise oauth_error("unauthorized_client", reason=str(refused)) from None
+        token = self.state.find_token(text)
+        if token is None:
+            return inactive(UNKNOWN_TOKEN)
+        if problem := token.problem():
+            return inactive(problem)
+        if token.is_personal:
+            audience = [api.client_id, api.project.id]
+        else:
+            audience = token.audience
+        if api.client_id not in audience and api.project.id not in audience:
+            return inactive(
+                f"the token's audience {shown(audience)} holds neither this API's client id "
+                f"{api.client_id} nor its project {api.project.id}"
+            )
+        return self._claims(token, api, audience)
+
+    def _api(self, client_id: str, secret: str, assertion: str) -> Application:
+        if assertion:
+            api = check_assertion(assertion, Application, self.state, self.issuer)
+            assert isinstance(api, Application)
+            return api
+        found = self.state.api(client_id)
+        if found is None:
+            raise BadAssertionError(f"no API has the client id that was sent, {shown(client_id)}")
+        if found.uses_key:
+            problem = f"API {client_id} authenticates with a key, and a secret was sent"
+            raise BadAssertionError(problem)
+        if not matches(secret, found.secret_digest):
+            raise BadAssertionError(f"wrong secret for API {client_id}")
+        return found
+
+    def _claims(self, token: Token, api: Application, audience: list[str]) -> Json:
+        user, scopes = token.user, token.scopes
+        if token.is_personal:
+            roles = [f"{ROLE_SCOPE}{role}" for role in api.project.roles]
+            scopes = ["openid", "profile", METADATA_SCOPE, OWNER_SCOPE, *roles]
+        claims: Json = {
+            "active": True,
+            "scope": " ".join(scopes),
+            "token_type": "Bearer",
+            "exp": int(token.expires),
+            "iat": int(token.issued),
+            "nbf": int(token.issued),
+            "sub": user.id,
+            "aud": audience,
+            "iss": self.issuer,
+            "jti": token.id,
+        }
+        if not token.is_personal:
+            claims |= {"client_id": user.username, "auth_time": int(token.issued)}
+        if token.methods:
+            claims["amr"] = token.methods
+        if "profile" in scopes:
+            names = {"username": user.username, "preferred_username": user.username}
+            claims |= {**names, "name": user.name, "updated_at": int(user.changed)}
+        if OWNER_SCOPE in scopes:
+            claims[f"{OWNER_SCOPE}:id"] = self.state.organization_id
+            claims[f"{OWNER_SCOPE}:name"] = self.state.organization_name
+            claims[f"{OWNER_SCOPE}:primary_domain"] = self.state.organization_domain
+        wanted = {
+            scope.removeprefix(ROLE_SCOPE) for scope in scopes if scope.startswith(ROLE_SCOPE)
+        }
+        organization = {self.state.organization_id: self.state.organization_domain}
+        granted = {
+            role: organization
+            for role in self.state.roles(user, api.project)
+            if not wanted or role in wanted
+        }
+        if granted:
+            claims[ROLES_CLAIM] = granted
+            claims[f"urn:zitadel:iam:org:project:{api.project.id}:roles"] = granted
+        return claims
+
+
+def inactive(reason: str) -> Json:
+    """Return ZITADEL's bare answer, and tell the log why."""
+    log.info("introspection: inactive, %s", reason)
+    return {"active": False}

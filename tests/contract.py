@@ -1,0 +1,236 @@
+"""Replay the recorded cases of answers.json against a ZITADEL, real or local.
+
+    contract = Contract("http://localhost:8080", admin_token)
+    for case in cases():
+        contract.run(case)
+
+Run them in order and with one Contract: later cases use what earlier ones made.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import secrets
+import string
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
+
+import jwt
+import requests
+
+ANSWERS = Path(__file__).with_name("answers.json")
+EVENTUALLY_SECONDS = 15
+ABOUT_NOW_SECONDS = 600
+ABOUT_SECONDS = 5
+TIMEOUT_SECONDS = 30
+PLACEHOLDER = re.compile(r"\{([A-Z_]+(?:\.\w+)*)\}")
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def cases(*, local_only: bool = False) -> list[dict[str, Any]]:
+    """Return the recorded cases, or those that local-zitadel must answer too."""
+    recorded = json.loads(ANSWERS.read_text(encoding="utf-8"))["cases"]
+    return [case for case in recorded if case["local"] or not local_only]
+
+
+class Contract:
+    """One run through the cases against the ZITADEL at `issuer`.
+
+    With `wait` it gives the server the time that a real ZITADEL needs until its lists and checks
+    show what was written.
+    """
+
+    def __init__(self, issuer: str, admin_pat: str, wait: bool = False) -> None:
+        self.issuer = issuer.rstrip("/")
+        self.wait = wait
+        self.session = requests.Session()
+        # A .netrc, or a proxy for localhost, would change what is sent.
+        self.session.trust_env = False
+        run = "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
+        self.names: dict[str, Any] = {"ISSUER": self.issuer, "ADMIN_PAT": admin_pat, "RUN": run}
+
+    def run(self, case: dict[str, Any]) -> None:
+        """Send the case's request; raise AssertionError if the answer isn't as recorded."""
+        time.sleep(case.get("elapse", 0) + (case.get("wait", 0) if self.wait else 0))
+        patience = EVENTUALLY_SECONDS if self.wait and case.get("eventually") else 0
+        deadline = time.monotonic() + patience
+        while True:
+            problems = self._attempt(case)
+            if not problems:
+                return
+            if time.monotonic() >= deadline:
+                raise AssertionError("\n  ".join([f"{case['id']}:", *problems]))
+            time.sleep(0.5)
+
+    def _attempt(self, case: dict[str, Any]) -> list[str]:
+        answer = self.send(case["request"])
+        expected = case["response"]
+        problems = []
+        if answer.status_code != expected["status"]:
+            problems.append(f"status {answer.status_code}, recorded {expected['status']}")
+        for name, value in expected["headers"].items():
+            if answer.headers.get(name) != value:
+                problems.append(f"{name} {answer.headers.get(name)!r}, recorded {value!r}")
+        body: Any = answer.text
+        if isinstance(expected["body"], dict | list):
+            try:
+                body = json.loads(answer.content)
+            except ValueError:
+                return [*problems, f"the body is no JSON: {shortened(answer.text)}"]
+        bound = {}
+        if answer.status_code == 200:
+            for name, path in case.get("binds", {}).items():
+                try:
+                    bound[name] = value_at(body, path)
+                except (KeyError, IndexError, TypeError, ValueError):
+                    problems.append(f"nothing to bind {name} to at {path}")
+        names = {**self.names, **bound}
+        problems += differences("body", body, expected["body"], names)
+        if not problems:
+            self.names = names
+        return problems
+
+    def send(self, recorded: dict[str, Any]) -> requests.Response:
+        """Send a recorded request, filled in."""
+        request = self.filled(recorded)
+        headers = dict(request.get("headers", {}))
+        if "authorization" in request:
+            headers["Authorization"] = authorization(request["authorization"])
+        form = request.get("form")
+        content = None
+        if form is not None:
+            pairs = (f"{quote_plus(name)}={quote_plus(value)}" for name, value in form.items())
+            content = "&".join(pairs).encode()
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        return self.session.request(
+            request["method"],
+            self.issuer + request["path"],
+            headers=headers,
+            data=content,
+            json=request.get("json"),
+            timeout=TIMEOUT_SECONDS,
+            allow_redirects=False,
+        )
+
+    def filled(self, value: Any) -> Any:
+        """Return a part of a request with its names replaced and its tokens signed."""
+        if isinstance(value, str):
+            return filled(value, self.names)
+        if isinstance(value, list):
+            return [self.filled(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if set(value) == {"jwt"}:
+            return signed(self.filled(value["jwt"]))
+        if set(value) == {"in_seconds"}:
+            moment = datetime.now(timezone.utc) + timedelta(seconds=value["in_seconds"])
+            return moment.isoformat().replace("+00:00", "Z")
+        return {filled(name, self.names): self.filled(item) for name, item in value.items()}
+
+
+def signed(parts: dict[str, Any]) -> str:
+    """Return the JWT that a case describes; its iat and exp are seconds from now."""
+    claims = dict(parts["claims"])
+    for name in ("iat", "exp"):
+        if isinstance(claims.get(name), int):
+            claims[name] += int(time.time())
+    algorithm = parts.get("alg", "RS256")
+    return jwt.encode(claims, parts["key"], algorithm, headers=parts["header"])
+
+
+def authorization(recorded: dict[str, Any]) -> str:
+    """Return the Authorization header that a case describes."""
+    [(kind, value)] = recorded.items()
+    if kind == "raw":
+        return str(value)
+    if kind == "bearer":
+        return f"Bearer {value}"
+    pair = {"basic": map(quote_plus, value), "basic_unencoded": value}[kind]
+    return f"Basic {base64.b64encode(':'.join(pair).encode()).decode()}"
+
+
+def value_at(body: Any, path: str) -> Any:
+    """Return what lies at a path with dots; after `base64json:` decoded."""
+    is_encoded = path.startswith("base64json:")
+    value = body
+    for step in path.removeprefix("base64json:").split("."):
+        value = value[int(step)] if isinstance(value, list) else value[step]
+    return json.loads(base64.b64decode(value, validate=True)) if is_encoded else value
+
+
+def filled(text: str, names: dict[str, Any]) -> str:
+    """Return the text with each {NAME} replaced; a name that isn't bound is an error."""
+
+    def replace(match: re.Match[str]) -> str:
+        name, _, path = match[1].partition(".")
+        if name not in names:
+            raise AssertionError(f"{match[0]} is not bound: did an earlier case fail?")
+        return str(value_at(names[name], path) if path else names[name])
+
+    return PLACEHOLDER.sub(replace, text)
+
+
+def differences(place: str, actual: Any, expected: Any, names: dict[str, Any]) -> list[str]:
+    """Return a line for each place where the answer isn't as recorded."""
+    if isinstance(expected, dict):
+        if not isinstance(actual, dict):
+            return [f"{place} is {shortened(actual)}, recorded an object"]
+        recorded = {filled(name, names): value for name, value in expected.items()}
+        found = []
+        for name in sorted({*actual, *recorded}):
+            if name not in recorded:
+                found.append(f"{place}.{name} is not in the recorded answer")
+            elif name not in actual:
+                found.append(f"{place}.{name} is missing")
+            else:
+                found += differences(f"{place}.{name}", actual[name], recorded[name], names)
+        return found
+    if isinstance(expected, list):
+        if not isinstance(actual, list) or len(actual) != len(expected):
+            return [f"{place} is {shortened(actual)}, recorded a list of {len(expected)}"]
+        pairs = zip(actual, expected, strict=True)
+        return [
+            line
+            for index, (one, other) in enumerate(pairs)
+            for line in differences(f"{place}.{index}", one, other, names)
+        ]
+    if isinstance(expected, str):
+        return text_differences(place, actual, expected, names)
+    if type(actual) is not type(expected) or actual != expected:
+        return [f"{place} is {shortened(actual)}, recorded {shortened(expected)}"]
+    return []
+
+
+def text_differences(place: str, actual: Any, expected: str, names: dict[str, Any]) -> list[str]:
+    """Compare with a recorded text, which may stand for a kind of values."""
+    kind, _, argument = expected.strip("{}").partition(":")
+    if expected in ("{ANY}", "{ANY_ID}"):
+        right = actual not in (None, "", [], {})
+    elif expected == "{TIMESTAMP}":
+        right = isinstance(actual, str) and TIMESTAMP.fullmatch(actual) is not None
+    elif expected == "{TIME}":
+        right = is_about(actual, time.time(), ABOUT_NOW_SECONDS)
+    elif kind == "IN_SECONDS":
+        right = is_about(actual, time.time() + int(argument), ABOUT_NOW_SECONDS)
+    elif kind == "SECONDS":
+        right = is_about(actual, int(argument), ABOUT_SECONDS)
+    else:
+        expected = filled(expected, names)
+        right = actual == expected
+    return [] if right else [f"{place} is {shortened(actual)}, recorded {shortened(expected)}"]
+
+
+def is_about(actual: Any, expected: float, distance: int) -> bool:
+    """Tell whether the value is a whole number near the expected one."""
+    return type(actual) is int and abs(actual - expected) <= distance
+
+
+def shortened(value: Any) -> str:
+    """Return the value for a message."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"

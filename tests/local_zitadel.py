@@ -1,0 +1,53 @@
+"""Start a local-zitadel for a test, and end it afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVER = ROOT / "local-zitadel" / "server.py"
+
+
+@dataclass
+class LocalZitadel:
+    """A running local-zitadel."""
+
+    issuer: str
+    admin_pat: str
+    token_file: Path
+    log_file: Path
+    process: subprocess.Popen[str]
+
+    def log(self) -> str:
+        """Return what it has logged so far."""
+        return self.log_file.read_text(encoding="utf-8")
+
+
+@contextmanager
+def local_zitadel(*arguments: str) -> Iterator[LocalZitadel]:
+    """Run local-zitadel as a process of its own, at a free port unless `arguments` name one."""
+    with tempfile.TemporaryDirectory() as directory:
+        token_file, log_file = Path(directory, "admin.pat"), Path(directory, "log.txt")
+        command = [sys.executable, str(SERVER), "--port", "0", "--token-file", str(token_file)]
+        with log_file.open("w", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                [*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        assert process.stdout
+        try:
+            first, second = process.stdout.readline(), process.stdout.readline()
+            if not first.startswith("local-zitadel runs at ") or not second:
+                problem = log_file.read_text(encoding="utf-8")
+                raise AssertionError(f"local-zitadel doesn't start: {first}{problem}")
+            issuer, admin_pat = first.split()[-1], token_file.read_text().strip()
+            yield LocalZitadel(issuer, admin_pat, token_file, log_file, process)
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+            process.stdout.close()

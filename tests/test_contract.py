@@ -1,0 +1,552 @@
+"""local-zitadel answers as the recorded ZITADEL did, and says in its log what that one hides."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import jwt
+import pytest
+import requests
+
+from contract import Contract, cases
+from local_zitadel import ROOT, SERVER, LocalZitadel, local_zitadel
+
+LOCAL_CASES = cases(local_only=True)
+BY_ID = {case["id"]: case for case in cases()}
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+PROJECTS = "/zitadel.project.v2.ProjectService"
+USERS = "/zitadel.user.v2.UserService"
+
+
+@pytest.fixture(scope="module")
+def contract() -> Iterator[Contract]:
+    """Give one run through the cases, in their order."""
+    with local_zitadel() as server:
+        yield Contract(server.issuer, server.admin_pat)
+
+
+@pytest.fixture(scope="module")
+def provisioned() -> Iterator[tuple[LocalZitadel, Contract]]:
+    """Give a local-zitadel in which everything has been made and nothing removed yet."""
+    with local_zitadel() as server:
+        contract = Contract(server.issuer, server.admin_pat)
+        for case in LOCAL_CASES:
+            if case["id"].startswith("introspect/"):
+                break
+            contract.run(case)
+        yield server, contract
+
+
+@pytest.mark.parametrize("case", LOCAL_CASES, ids=[case["id"] for case in LOCAL_CASES])
+def test_answers_as_recorded(contract: Contract, case: dict[str, Any]) -> None:
+    contract.run(case)
+
+
+def test_the_cases_are_complete() -> None:
+    assert len(LOCAL_CASES) == 167
+    assert len(BY_ID) == 193
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        "provision/create-application-key-in-the-past",
+        "provision/create-application-key-without-end",
+        "provision/add-pat-in-the-past",
+        "provision/empty-project-name",
+        "provision/application-in-unknown-project",
+        "wrong-host",
+    ],
+)
+def test_answers_as_recorded_beyond_what_it_must(
+    provisioned: tuple[LocalZitadel, Contract], id_: str
+) -> None:
+    provisioned[1].run(BY_ID[id_])
+
+
+# The runner itself
+
+
+def failure(contract: Contract, case: dict[str, Any]) -> str:
+    with pytest.raises(AssertionError) as caught:
+        contract.run(case)
+    return str(caught.value)
+
+
+@pytest.fixture
+def active(provisioned: tuple[LocalZitadel, Contract]) -> tuple[Contract, dict[str, Any]]:
+    """Give a contract, and a case that it passes as it stands."""
+    contract, case = provisioned[1], deepcopy(BY_ID["introspect/basic/client-credentials-token"])
+    contract.run(case)
+    return contract, case
+
+
+def test_the_runner_catches_a_wrong_status(active: tuple[Contract, dict[str, Any]]) -> None:
+    contract, case = active
+    case["response"]["status"] = 201
+    assert failure(contract, case) == f"{case['id']}:\n  status 200, recorded 201"
+
+
+def test_the_runner_catches_a_wrong_content_type(active: tuple[Contract, dict[str, Any]]) -> None:
+    contract, case = active
+    case["response"]["headers"]["content-type"] = "application/json; charset=utf-8"
+    assert "content-type 'application/json', recorded" in failure(contract, case)
+
+
+def test_the_runner_catches_a_key_too_many(active: tuple[Contract, dict[str, Any]]) -> None:
+    contract, case = active
+    del case["response"]["body"]["amr"]
+    assert "body.amr is not in the recorded answer" in failure(contract, case)
+
+
+def test_the_runner_catches_a_missing_key(active: tuple[Contract, dict[str, Any]]) -> None:
+    contract, case = active
+    case["response"]["body"]["email"] = "{ANY}"
+    assert "body.email is missing" in failure(contract, case)
+
+
+@pytest.mark.parametrize(
+    ("key", "recorded"),
+    [
+        ("exp", "{TIME}"),
+        ("iat", "{IN_SECONDS:43200}"),
+        ("iat", "{SECONDS:43200}"),
+        ("exp", "{TIMESTAMP}"),
+        ("sub", "{TIME}"),
+        ("active", 1),
+        ("aud", ["{PROJECT_ID}", "{PROJECT_ID}"]),
+        ("aud", "{PROJECT_ID}"),
+        ("sub", "{PAT_USER}"),
+        ("urn:zitadel:iam:org:project:roles", {"read:messages": {"{ORG_ID}": "other"}}),
+        ("urn:zitadel:iam:org:project:roles", {"read:messages": {"{PROJECT_ID}": "{ANY}"}}),
+    ],
+)
+def test_the_runner_catches_a_wrong_value(
+    active: tuple[Contract, dict[str, Any]], key: str, recorded: Any
+) -> None:
+    contract, case = active
+    case["response"]["body"][key] = recorded
+    assert f"body.{key}" in failure(contract, case)
+
+
+def test_the_runner_catches_a_name_without_a_value(
+    active: tuple[Contract, dict[str, Any]],
+) -> None:
+    contract, case = active
+    case["binds"] = {"NOTHING": "no.such.key"}
+    assert "nothing to bind NOTHING to at no.such.key" in failure(contract, case)
+    case["request"]["form"]["token"] = "{NOTHING}"
+    assert "{NOTHING} is not bound" in failure(contract, case)
+
+
+# The log
+
+
+def logged(server: LocalZitadel, contract: Contract, request: dict[str, Any]) -> str:
+    """Send a request and return what it added to the log."""
+    before = len(server.log())
+    contract.send(request)
+    return server.log()[before:]
+
+
+def changed(id_: str, *path: str, to: Any) -> dict[str, Any]:
+    """Return a recorded request with one of its parts replaced."""
+    request: dict[str, Any] = deepcopy(BY_ID[id_]["request"])
+    part = request
+    for step in path[:-1]:
+        part = part[step]
+    part[path[-1]] = to
+    return request
+
+
+USER_ASSERTION = ("form", "assertion", "jwt")
+API_ASSERTION = ("form", "client_assertion", "jwt")
+BY_USER = "token/jwt-profile/openid-and-audience"
+BY_API = "introspect/assertion/jwt-profile-token"
+BY_SECRET = "introspect/basic/jwt-profile-token"
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (
+            changed(BY_USER, *USER_ASSERTION, "claims", "aud", to="{ISSUER}/"),
+            "token: refused, the assertion's audience is '{ISSUER}/' and not '{ISSUER}'\n",
+        ),
+        (
+            changed(BY_USER, *USER_ASSERTION, "claims", "sub", to="1"),
+            "token: refused, the assertion's iss and sub differ\n",
+        ),
+        (
+            changed(BY_USER, *USER_ASSERTION, "header", to={"kid": "{API_KEY.keyId}"}),
+            "is that of an API, where a service user's belongs\n",
+        ),
+        (
+            changed(BY_API, *API_ASSERTION, "header", to={"kid": "{USER_KEY.keyId}"}),
+            "is that of a service user, where an API's belongs\n",
+        ),
+        (
+            changed(BY_API, *API_ASSERTION, "key", to="{USER_KEY.key}"),
+            "introspection: refused, the assertion's signature is not by key {API_KEY.keyId}",
+        ),
+        (
+            changed(BY_API, "form", "token", to="{NO_AUDIENCE_TOKEN}"),
+            "introspection: inactive, the token's audience [] holds neither this API's client id "
+            "{JWT_API.clientId} nor its project {PROJECT_ID}\n",
+        ),
+        (
+            changed(BY_API, "form", "token", to="garbage"),
+            "introspection: inactive, the token is unknown; a restart forgets them all\n",
+        ),
+        (
+            changed(BY_SECRET, "authorization", "basic", to=["{BASIC_API.clientId}", "wrong"]),
+            "introspection: refused, wrong secret for API {BASIC_API.clientId}\n",
+        ),
+        (
+            changed(BY_SECRET, "authorization", "basic", to=["{JWT_API.clientId}", "wrong"]),
+            "API {JWT_API.clientId} authenticates with a key, and a secret was sent\n",
+        ),
+        (
+            BY_ID["token/client-credentials/user-id-as-client-id"]["request"],
+            "the client id is the service user's id {CC_USER}, not its username\n",
+        ),
+        (
+            BY_ID["provision/user-without-permission"]["request"],
+            "CreateProject: refused, user {PAT_USER} is no administrator\n",
+        ),
+    ],
+)
+def test_the_log_tells_the_reason(
+    provisioned: tuple[LocalZitadel, Contract], request_: dict[str, Any], reason: str
+) -> None:
+    server, contract = provisioned
+    assert contract.filled(reason) in logged(server, contract, request_)
+
+
+@pytest.mark.parametrize(
+    ("claim", "seconds", "reason"),
+    [
+        ("iat", 30, r"token: refused, the assertion's iat is (29|30) s ahead of this clock\n"),
+        ("iat", -7200, r"token: refused, the assertion's iat is 720[01] s ago, and more than"),
+        ("exp", -60, r"token: refused, the assertion expired 6[01] s ago by this clock\n"),
+    ],
+)
+def test_the_log_tells_how_far_the_clocks_are_apart(
+    provisioned: tuple[LocalZitadel, Contract], claim: str, seconds: int, reason: str
+) -> None:
+    server, contract = provisioned
+    request = changed(BY_USER, *USER_ASSERTION, "claims", claim, to=seconds)
+    assert re.search(reason, logged(server, contract, request))
+
+
+@pytest.mark.parametrize("stray", ["hush-1234567890", "a\r\nforged line", "\x1b[31m", "x" * 9000])
+def test_the_log_shows_nothing_that_may_be_a_secret(
+    provisioned: tuple[LocalZitadel, Contract], stray: str
+) -> None:
+    server, contract = provisioned
+    before = len(server.log())
+    requests_ = [
+        changed(BY_SECRET, "form", "token", to=stray),
+        changed(BY_SECRET, "authorization", "basic", to=["{BASIC_API.clientId}", stray]),
+        changed(BY_SECRET, "authorization", "basic", to=[stray, "{BASIC_API_SECRET}"]),
+        changed(BY_API, "form", "client_assertion", to=stray),
+        changed(BY_API, "form", "client_assertion_type", to=stray),
+        changed(BY_API, *API_ASSERTION, "header", to={"kid": stray}),
+        changed(BY_API, *API_ASSERTION, "claims", "aud", to=stray),
+        changed(BY_API, *API_ASSERTION, "claims", "aud", to=[stray, "1"]),
+        changed(BY_API, *API_ASSERTION, "claims", "iss", to=stray),
+        changed(BY_API, *API_ASSERTION, "claims", "iat", to=stray),
+        changed(BY_USER, "form", "assertion", to=stray),
+        changed(BY_USER, "form", "grant_type", to=stray),
+        changed("token/client-credentials/basic", "form", "scope", to=f"x:{stray}"),
+        changed("provision/create-project", "json", "organizationId", to=stray),
+    ]
+    for request in requests_:
+        contract.send(request)
+    if stray.isprintable():
+        for header in (f"Bearer {stray}", stray):
+            contract.send(changed("provision/create-project", "authorization", to={"raw": header}))
+    log = server.log()[before:]
+    assert log.count("\n") >= len(requests_) - 1
+    assert stray not in log
+    assert "forged" not in log
+    assert max(map(len, log.splitlines())) < 400
+    assert "Traceback" not in log
+
+
+def test_the_log_holds_no_credential(provisioned: tuple[LocalZitadel, Contract]) -> None:
+    server, contract = provisioned
+    for case in LOCAL_CASES:
+        if "{CC_USER_TOKEN}" in str(case) or "bad-credentials" in case["id"]:
+            contract.send(case["request"])
+    log = server.log()
+    secrets = ["ADMIN_PAT", "BASIC_API_SECRET", "CLIENT_SECRET", "PAT", "CC_USER_TOKEN"]
+    for name in secrets:
+        assert contract.names[name] not in log
+    assert "PRIVATE KEY" not in log
+    assert "eyJ" not in log
+
+
+# What no recording shows
+
+
+def test_no_other_host_name_is_answered(provisioned: tuple[LocalZitadel, Contract]) -> None:
+    server = provisioned[0]
+    port = server.issuer.rsplit(":", 1)[1]
+    path = "/.well-known/openid-configuration"
+    answer = requests.get(f"http://127.0.0.1:{port}{path}", timeout=10)
+    assert answer.status_code == 404
+    assert "Message=Instance not found" in answer.text
+    by_other_name = requests.get(server.issuer + path, headers={"Host": "LOCALHOST"}, timeout=10)
+    assert by_other_name.status_code == 200
+    for host in ("localhost.evil.example", "localhost:80:80", "localhost@x", "", "localhost:"):
+        answer = requests.get(server.issuer + path, headers={"Host": host}, timeout=10)
+        assert answer.status_code == 404
+
+
+def test_the_id_token_is_signed_with_the_published_key(
+    provisioned: tuple[LocalZitadel, Contract],
+) -> None:
+    server, contract = provisioned
+    id_token = contract.send(BY_ID[BY_USER]["request"]).json()["id_token"]
+    key = jwt.PyJWKClient(f"{server.issuer}/oauth/v2/keys").get_signing_key_from_jwt(id_token)
+    project = contract.names["PROJECT_ID"]
+    claims = jwt.decode(id_token, key, ["RS256"], audience=project, issuer=server.issuer)
+    assert claims["sub"] == contract.names["JWT_USER"]
+
+
+def test_an_access_token_expires() -> None:
+    with local_zitadel("--token-seconds", "2") as server:
+        contract = Contract(server.issuer, server.admin_pat)
+        for id_ in BY_ID:
+            if id_.startswith("provision/") and BY_ID[id_]["local"]:
+                contract.run(BY_ID[id_])
+            if id_ == "provision/add-expiring-pat":
+                break
+        answer = contract.send(BY_ID[BY_USER]["request"]).json()
+        assert answer["expires_in"] == 2
+        contract.names["JWT_USER_TOKEN"] = answer["access_token"]
+        request = BY_ID[BY_SECRET]["request"]
+        assert contract.send(request).json()["active"] is True
+        time.sleep(2.1)
+        assert contract.send(request).json() == {"active": False}
+        assert "inactive, the token expired 0 s ago" in server.log()
+
+
+def unsigned(header: dict[str, Any], claims: dict[str, Any]) -> str:
+    pieces = [json.dumps(header).encode(), json.dumps(claims).encode(), b""]
+    return ".".join(base64.urlsafe_b64encode(piece).decode().rstrip("=") for piece in pieces)
+
+
+def test_an_assertion_without_a_signature_is_refused(
+    provisioned: tuple[LocalZitadel, Contract],
+) -> None:
+    server, contract = provisioned
+    user, kid = contract.names["JWT_USER"], contract.names["USER_KEY"]["keyId"]
+    claims = {"iss": user, "sub": user, "aud": server.issuer, "iat": int(time.time()) - 5}
+    claims["exp"] = claims["iat"] + 300
+    for algorithm in ("none", "None", "HS256", "RS256"):
+        assertion = unsigned({"alg": algorithm, "kid": kid, "typ": "JWT"}, claims)
+        request = changed(BY_USER, "form", "assertion", to=assertion)
+        assert contract.send(request).status_code == 500
+
+
+@pytest.mark.parametrize("claim", ["iat", "exp"])
+@pytest.mark.parametrize("number", [True, "5", None, [], 10**400, -(10**400), float("nan")])
+def test_an_odd_time_in_an_assertion_is_refused(
+    provisioned: tuple[LocalZitadel, Contract], claim: str, number: Any
+) -> None:
+    server, contract = provisioned
+    user, key = contract.names["JWT_USER"], contract.names["USER_KEY"]
+    now = int(time.time())
+    claims = {"iss": user, "sub": user, "aud": server.issuer, "iat": now - 5, "exp": now + 300}
+    claims[claim] = number
+    payload = json.dumps(claims).encode()
+    assertion = jwt.PyJWS().encode(payload, key["key"], "RS256", {"kid": key["keyId"]})
+    answer = contract.send(changed(BY_USER, "form", "assertion", to=assertion))
+    is_far_end = claim == "exp" and number == 10**400
+    assert answer.status_code == (200 if is_far_end else 500)
+    assert "Traceback" not in server.log()
+
+
+def test_a_new_secret_ends_the_one_before(provisioned: tuple[LocalZitadel, Contract]) -> None:
+    contract = provisioned[1]
+    old = contract.names["ODD_SECRET"]
+    contract.run(BY_ID["provision/add-secret-odd-user"])
+    assert contract.names["ODD_SECRET"] != old
+    contract.run(BY_ID["token/client-credentials/reserved-characters-encoded"])
+    request = BY_ID["token/client-credentials/reserved-characters-encoded"]["request"]
+    contract.names["ODD_SECRET"] = old
+    assert contract.send(request).status_code == 400
+
+
+BAD_BODIES = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b'"x"',
+    b"\xff",
+    b'{"organizationId": 5}',
+    b'{"name": ["x"]}',
+    b'{"userId": {}}',
+    b'{"filters": {}}',
+    b'{"filters": [5]}',
+    b'{"filters": [{"projectNameFilter": 1}]}',
+    b'{"queries": "x"}',
+    b'{"queries": [[]]}',
+    b'{"apiConfiguration": []}',
+    b'{"machine": 1, "organizationId": "x"}',
+    b'{"userId": "\\ud800"}',
+    b'{"expirationDate": 5}',
+    b'{"expirationDate": "tomorrow"}',
+    b'{"expirationDate": "9999-12-31T23:59:59-23:59"}',
+    b'{"expirationDate": "0001-01-01T00:00:00+23:59"}',
+    b'{"expirationDate": "2090-13-01T00:00:00Z"}',
+    b"[" * 100_000,
+    b'{"a":' * 100_000,
+    b'{"a": ' + b"9" * 10_000 + b"}",
+]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{PROJECTS}/CreateProject",
+        f"{PROJECTS}/ListProjects",
+        f"{PROJECTS}/AddProjectRole",
+        "/zitadel.application.v2.ApplicationService/CreateApplication",
+        "/zitadel.application.v2.ApplicationService/CreateApplicationKey",
+        f"{USERS}/CreateUser",
+        f"{USERS}/ListUsers",
+        f"{USERS}/AddKey",
+        f"{USERS}/AddPersonalAccessToken",
+        "/zitadel.authorization.v2.AuthorizationService/CreateAuthorization",
+    ],
+)
+def test_a_malformed_body_is_refused_in_json(
+    provisioned: tuple[LocalZitadel, Contract], path: str
+) -> None:
+    server = provisioned[0]
+    headers = {"Authorization": f"Bearer {server.admin_pat}", "Content-Type": "application/json"}
+    for body in BAD_BODIES:
+        answer = requests.post(server.issuer + path, data=body, headers=headers, timeout=10)
+        assert answer.headers["Content-Type"] == "application/json"
+        # A list ignores what it doesn't know; the others miss something in each of these.
+        assert answer.status_code in (200, 400, 404, 501), (body[:50], answer.text)
+        if answer.status_code == 400:
+            assert answer.json()["code"] in ("invalid_argument", "failed_precondition")
+    assert "Traceback" not in server.log()
+
+
+def test_broken_json_is_an_invalid_argument(provisioned: tuple[LocalZitadel, Contract]) -> None:
+    server = provisioned[0]
+    headers = {"Authorization": f"Bearer {server.admin_pat}", "Content-Type": "application/json"}
+    path = f"{server.issuer}{PROJECTS}/CreateProject"
+    for body in (b"{", b"[]", b'{"organizationId": 5}', b"[" * 100_000):
+        answer = requests.post(path, data=body, headers=headers, timeout=10)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_argument")
+
+
+def exchange(server: LocalZitadel, sent: bytes) -> bytes:
+    """Send bytes and return all that comes until the server hangs up."""
+    port = int(server.issuer.rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"hush\r\n\r\n", 400),
+        (b"GET http://[hush HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"POST /oauth/v2/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhush", 400),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
+        (b"GET /hush%0d%0a HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET /oauth/v2/keys HTTP/1.1\r\nHost: localhost\r\nHost: other\r\n\r\n", 404),
+    ],
+)
+def test_malformed_http_is_refused_quietly(
+    provisioned: tuple[LocalZitadel, Contract], sent: bytes, status: int
+) -> None:
+    server = provisioned[0]
+    answer = exchange(server, sent)
+    # Without a readable request line http.server answers as in HTTP/0.9: a body alone.
+    assert (b" %d " % status) in answer or answer == b"%d\n" % status
+    assert b"<" not in answer
+    assert "Traceback" not in server.log()
+    assert "hush" not in server.log()
+
+
+def test_a_connection_is_kept(provisioned: tuple[LocalZitadel, Contract]) -> None:
+    one = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    post = b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody"
+    assert exchange(provisioned[0], one + post + one).count(b"HTTP/1.1 404 ") == 3
+
+
+# Starting and ending
+
+
+def start(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SERVER), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+
+
+def test_a_port_in_use_is_one_sentence(
+    provisioned: tuple[LocalZitadel, Contract], tmp_path: Any
+) -> None:
+    port = provisioned[0].issuer.rsplit(":", 1)[1]
+    ended = start("--port", port, "--token-file", str(tmp_path / "admin.pat"))
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.startswith(f"Port {port} can't be used")
+    assert ended.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["missing/admin.pat", "folder", "folder/"])
+def test_an_unwritable_token_file_is_one_sentence(tmp_path: Any, place: str) -> None:
+    (tmp_path / "folder").mkdir()
+    ended = start("--port", "0", "--token-file", f"{tmp_path}/{place}")
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert "can't be written" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_quietly(number: signal.Signals) -> None:
+    with local_zitadel() as server:
+        assert requests.get(f"{server.issuer}/oauth/v2/keys", timeout=10).status_code == 200
+        server.process.send_signal(number)
+        assert server.process.wait(timeout=10) == 0
+        assert server.log() == ""
+
+
+def test_it_says_how_to_go_on_and_keeps_the_token_private() -> None:
+    with local_zitadel() as server:
+        process = server.process
+        assert process.stdout
+        assert "not for production" in process.stdout.readline()
+        command = f"python provision.py --domain {server.issuer} --token-file {server.token_file}"
+        assert command in process.stdout.readline()
+        if os.name == "posix":
+            assert server.token_file.stat().st_mode & 0o777 == 0o600
