@@ -135,10 +135,10 @@ class ZitadelIntrospectTokenValidator:
     def _introspect(self, token: str) -> dict[str, Any]:
         try:
             response = self._post(token)
-        except requests.exceptions.SSLError:
-            raise _unavailable("its certificate isn't trusted; see REQUESTS_CA_BUNDLE") from None
         except requests.RequestException as error:  # its text may hold what was sent
-            raise _unavailable(f"{type(error).__name__}; see ZITADEL_DOMAIN") from None
+            is_tls = isinstance(error, requests.exceptions.SSLError)
+            variable = "REQUESTS_CA_BUNDLE" if is_tls else "ZITADEL_DOMAIN"
+            raise _unavailable(f"{type(error).__name__}; see {variable}") from None
         status = response.status_code
         if status >= 500 or status in (408, 429):
             raise _unavailable(f"status {status}", response.headers.get("Retry-After", ""))

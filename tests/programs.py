@@ -38,9 +38,7 @@ def copy_folder(name: str, into: Path) -> Path:
     return Path(shutil.copytree(ROOT / name, into / name, ignore=ignore))
 
 
-def run(
-    folder: Path, *command: str, timeout: float = 60, **variables: str
-) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a Python program in `folder` to its end."""
     return subprocess.run(
         [sys.executable, *command],
@@ -49,7 +47,7 @@ def run(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=60,
     )
 
 
