@@ -83,8 +83,8 @@ class AccessToken(AuthBase):
             ) from None
         except requests.RequestException as error:  # its text may hold what was sent
             raise TokenError(
-                f"ZITADEL can't be reached at {url} ({type(error).__name__}): check that it runs, "
-                "and ZITADEL_DOMAIN."
+                f"ZITADEL can't be reached at {url} ({type(error).__name__}): start it, or correct "
+                "ZITADEL_DOMAIN in .env."
             ) from None
         try:
             answer = response.json()

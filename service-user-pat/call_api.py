@@ -66,8 +66,9 @@ def _call(base_url: str, path: str, token: Token) -> bool:
         )
     except requests.RequestException as error:  # its text may hold what was sent
         raise APIError(
-            f"The API at {base_url} can't be reached ({type(error).__name__}): start it, or "
-            f"correct API_BASE_URL in {settings.ENV_FILE}."
+            f"The API at {base_url} can't be reached ({type(error).__name__}): start it in its "
+            "folder with `flask --app server run`, or correct API_BASE_URL in "
+            f"{settings.ENV_FILE}."
         ) from None
     try:
         answer = response.json()
