@@ -252,7 +252,8 @@ def run(
 
 def clean_environment() -> Environment:
     """Return this process's environment without what could lead Flask or a proxy astray."""
-    environment = {name: value for name, value in os.environ.items() if "FLASK_" not in name}
+    astray = ("FLASK_", "WERKZEUG_", "PYTHONSAFEPATH", "PYTHONINSPECT", "PYTHONIOENCODING")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(astray)}
     loopback = "localhost,127.0.0.1,::1"
     for name in ("NO_PROXY", "no_proxy"):
         environment[name] = ",".join(filter(None, [environment.get(name), loopback]))

@@ -135,8 +135,8 @@ class ZitadelIntrospectTokenValidator:
     def _introspect(self, token: str) -> dict[str, Any]:
         try:
             response = self._post(token)
-        except requests.RequestException as error:  # its text may hold what was sent
-            is_tls = isinstance(error, requests.exceptions.SSLError)
+        except (OSError, ValueError) as error:  # requests' own ones and a few that it lets through
+            is_tls = isinstance(error, requests.exceptions.SSLError) or type(error) is OSError
             variable = "REQUESTS_CA_BUNDLE" if is_tls else "ZITADEL_DOMAIN"
             raise _unavailable(f"{type(error).__name__}; see {variable}") from None
         status = response.status_code

@@ -49,8 +49,8 @@ def load() -> None:
     """
     for file in (ENV_FILE, FOLDER.parent / ".env"):
         try:
-            load_dotenv(file, interpolate=False, encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+            load_dotenv(file, encoding="utf-8-sig")
+        except (OSError, ValueError) as error:
             raise ConfigurationError(
                 f"{file} can't be read ({type(error).__name__}): it must be a UTF-8 text file that "
                 "you may read."
@@ -62,28 +62,30 @@ def required(name: str) -> str:
     value = os.environ.get(name, "").strip()
     if not value:
         raise ConfigurationError(f"{name} is not set: give it a value in {ENV_FILE}.")
-    _refuse_placeholder(name, value)
+    if "YOUR_" in value or value.startswith("<"):
+        raise ConfigurationError(f"{name} is still a placeholder: replace it in {ENV_FILE}.")
+    if not value.isprintable():
+        raise ConfigurationError(
+            f"{name} holds characters that can't be printed: correct it in {ENV_FILE}."
+        )
     return value
 
 
 def zitadel_domain() -> str:
     """Return ZITADEL_DOMAIN as the issuer has it: with its scheme, without a trailing slash."""
     value = required("ZITADEL_DOMAIN")
-    if "://" not in value:
-        host = urlsplit(f"//{value}").hostname
-        if host in LOOPBACK:
-            raise ConfigurationError(
-                f"ZITADEL_DOMAIN has no scheme: write http://{value} or https://{value} "
-                f"in {ENV_FILE}."
-            )
-        value = f"https://{value}"
-    value = _checked_url("ZITADEL_DOMAIN", value)
-    if urlsplit(value).path:
+    has_scheme = "://" in value
+    url = _checked_url("ZITADEL_DOMAIN", value if has_scheme else f"https://{value}")
+    if not has_scheme and urlsplit(url).hostname in LOOPBACK:
+        raise ConfigurationError(
+            f"ZITADEL_DOMAIN has no scheme: write http://{value} or https://{value} in {ENV_FILE}."
+        )
+    if urlsplit(url).path:
         raise ConfigurationError(
             f"ZITADEL_DOMAIN has a path: only the scheme and the domain belong in {ENV_FILE}, "
             "as in https://example.zitadel.cloud."
         )
-    return value.lower()
+    return url.lower()
 
 
 def introspection_url() -> str:
@@ -126,11 +128,11 @@ def key_file(name: str, key_type: str) -> dict[str, str]:
             f"{path} can't be read ({type(error).__name__}): correct its permissions, or {name} "
             f"in {ENV_FILE}."
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     kind, identity = KEY_FILE_OWNERS[key_type]
     found = content.get("type") if isinstance(content, dict) else None
-    if found in KEY_FILE_OWNERS and found != key_type:
+    if isinstance(found, str) and found in KEY_FILE_OWNERS and found != key_type:
         raise ConfigurationError(
             f"{path} is {KEY_FILE_OWNERS[found][0]}, and {kind} is needed here: correct {name} "
             f"in {ENV_FILE}."
@@ -145,9 +147,7 @@ def key_file(name: str, key_type: str) -> dict[str, str]:
 
 
 def _url(name: str, default: Callable[[], str]) -> str:
-    value = os.environ.get(name, "").strip() or default()
-    _refuse_placeholder(name, value)
-    value = _checked_url(name, value)
+    value = _checked_url(name, required(name) if os.environ.get(name) else default())
     if value.startswith("http:") and urlsplit(value).hostname not in LOOPBACK:
         logger.warning(
             "%s is not encrypted: secrets and tokens can be read on the way. Use https:// in %s.",
@@ -160,10 +160,11 @@ def _url(name: str, default: Callable[[], str]) -> str:
 def _checked_url(name: str, value: str) -> str:
     try:
         url = urlsplit(value)
-        usable = url.scheme in ("http", "https") and url.hostname and (url.port or 1)
+        host = (url.hostname or "").encode("idna")  # refuses what no resolver could look up
+        usable = url.scheme in ("http", "https") and host and (url.port or 1)
     except ValueError:
         usable = False
-    if not usable or url.username or url.query or url.fragment or re.search(r"\s", value):
+    if not usable or re.search(r"[\s@?#]", value):
         raise ConfigurationError(
             f"{name} is not an address such as https://example.zitadel.cloud: correct it in "
             f"{ENV_FILE}."
@@ -173,8 +174,3 @@ def _checked_url(name: str, value: str) -> str:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != "" and not value.startswith("<")
-
-
-def _refuse_placeholder(name: str, value: str) -> None:
-    if "YOUR_" in value or value.startswith("<"):
-        raise ConfigurationError(f"{name} is still a placeholder: replace it in {ENV_FILE}.")

@@ -1,5 +1,6 @@
 """An access token of a service user that renews itself, as requests' `auth=` takes it."""
 
+import re
 import threading
 import time
 from email.utils import parsedate_to_datetime
@@ -8,6 +9,8 @@ from typing import Any, ClassVar
 import requests
 from requests import PreparedRequest
 from requests.auth import AuthBase
+
+B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 
 
 class TokenError(Exception):
@@ -66,7 +69,12 @@ class AccessToken(AuthBase):
         asked_at = time.time()
         answer = self._post(form, authentication or _NoAuthentication())
         token, life = answer.get("access_token"), answer.get("expires_in")
-        if not isinstance(token, str) or not isinstance(life, (int, float)):
+        if (
+            not isinstance(token, str)
+            or not B64TOKEN.fullmatch(token)
+            or not isinstance(life, (int, float))
+            or not 0 < life < 1e9
+        ):
             raise TokenError(f"{self._token_url} gave no access token: check ZITADEL_TOKEN_URL.")
         self._token, self._fetched_at, self._life = token, asked_at, life
 
@@ -76,12 +84,12 @@ class AccessToken(AuthBase):
             response = requests.post(
                 url, data=form, auth=authentication, timeout=self._timeout, allow_redirects=False
             )
-        except requests.exceptions.SSLError:
-            raise TokenError(
-                f"The certificate of {url} isn't trusted: name the file of its authority in "
-                "REQUESTS_CA_BUNDLE."
-            ) from None
-        except requests.RequestException as error:  # its text may hold what was sent
+        except (OSError, ValueError) as error:  # requests' own ones and a few that it lets through
+            if isinstance(error, requests.exceptions.SSLError) or type(error) is OSError:
+                raise TokenError(
+                    f"The certificate of {url} isn't trusted: name the file of its authority in "
+                    "REQUESTS_CA_BUNDLE."
+                ) from None
             raise TokenError(
                 f"ZITADEL can't be reached at {url} ({type(error).__name__}): start it, or correct "
                 "ZITADEL_DOMAIN in .env."
@@ -124,7 +132,7 @@ class _NoAuthentication(AuthBase):
 def _clock_difference(response: requests.Response) -> str:
     try:
         seconds = time.time() - parsedate_to_datetime(response.headers["Date"]).timestamp()
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return ""
     if abs(seconds) < 2:  # the header has whole seconds
         return ""

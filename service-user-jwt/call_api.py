@@ -64,7 +64,7 @@ def _call(base_url: str, path: str, token: Token) -> bool:
         response = requests.get(
             f"{base_url}{path}", auth=token, timeout=(3, 30), allow_redirects=False
         )
-    except requests.RequestException as error:  # its text may hold what was sent
+    except (OSError, ValueError) as error:  # requests' own ones and a few that it lets through
         raise APIError(
             f"The API at {base_url} can't be reached ({type(error).__name__}): start it in its "
             "folder with `flask --app server run`, or correct API_BASE_URL in "

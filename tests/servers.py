@@ -46,7 +46,7 @@ class Upstream:
                     self.wfile.write(raw)
                     self.close_connection = True
                     return
-                self.send_response(upstream.status)
+                self.send_response_only(upstream.status)
                 for name, value in upstream.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(upstream.body)))

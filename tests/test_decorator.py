@@ -290,6 +290,7 @@ def test_a_zitadel_that_cannot_tell_is_503(
         (404, b"Instance not found", {}),
         (301, b"", {"Location": "http://127.0.0.1:1/"}),
         (204, b"", {}),
+        (307, b"", {"Location": "https://example.com/"}),
     ],
 )
 def test_a_zitadel_that_refuses_this_api_is_500_and_the_log_says_where_to_look(
@@ -308,6 +309,23 @@ def test_a_zitadel_that_refuses_this_api_is_500_and_the_log_says_where_to_look(
     assert f"status {status}" in caplog.text
     assert "ZITADEL_DOMAIN" in caplog.text
     assert_nothing_secret(caplog)
+
+
+def test_a_redirect_to_nowhere_is_503(base_url: str, upstream: Upstream) -> None:
+    upstream.answer(b"", 302, Location="http://[")
+    assert send(base_url, "/bare", TOKEN)[0] == 503
+
+
+def test_a_missing_file_of_certificates_is_503_and_named_in_the_log(
+    base_url: str,
+    require_auth: ZitadelIntrospectTokenValidator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    monkeypatch.setattr(require_auth, "_url", "https://127.0.0.1:9/")
+    assert send(base_url, "/bare", TOKEN)[0] == 503
+    assert "REQUESTS_CA_BUNDLE" in caplog.text
 
 
 def test_a_zitadel_that_is_down_is_503(

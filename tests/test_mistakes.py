@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+import time
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from programs import APIS, GUNICORN, SCRIPTS, copy_folder, free_port, run
+from servers import Upstream
 
 DOMAIN = {"ZITADEL_DOMAIN": "http://localhost:9"}
 BASIC = DOMAIN | {"API_CLIENT_ID": "id", "API_CLIENT_SECRET": "s3cret"}
@@ -115,6 +119,11 @@ def test_a_missing_value_or_a_placeholder(
         ("https://example.com:99999", "address"),
         ("https://user@example.com", "address"),
         ("https://[", "address"),
+        ("[example.com]", "address"),
+        ("https://my..example.com", "address"),
+        ("https://" + "a" * 64 + ".example.com", "address"),
+        ("https://:s3cret@example.com", "address"),
+        ("https://example.com?", "address"),
     ],
 )
 @pytest.mark.parametrize("name", ["api-jwt", "service-user-client-credentials"])
@@ -161,25 +170,40 @@ def test_the_other_kind_of_key_file(name: str, tmp_path: Path) -> None:
     [
         "not JSON",
         "[]",
-        {"type": "application"},
+        "[" * 200_000,
+        {},
         {"key": ""},
         {"key": "<YOUR_KEY>"},
         {"keyId": 1},
+        {"type": ["application"]},
         {"key": "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n"},
         {"key": pem(ec.generate_private_key(ec.SECP256R1()))},
         {"key": pem(RSA_KEY, b"password")},
         {"key": "\u00e4"},
     ],
-    ids=["text", "list", "empty", "no-key", "placeholder", "id", "broken", "ec", "locked", "odd"],
+    ids=[
+        "text",
+        "list",
+        "deep",
+        "empty",
+        "no-key",
+        "placeholder",
+        "id",
+        "type",
+        "broken",
+        "ec",
+        "locked",
+        "odd",
+    ],
 )
 def test_a_key_file_that_is_none(
     name: str, change: str | dict[str, object], tmp_path: Path
 ) -> None:
     content: object = change
-    if isinstance(change, dict) and "type" not in change:
-        content = KEY_CONTENT[name] | change
-    elif isinstance(change, dict):
+    if change == {}:
         content = {"type": KEY_CONTENT[name]["type"]}
+    elif isinstance(change, dict):
+        content = KEY_CONTENT[name] | change
     folder = prepare(name, tmp_path, key_file=content)
     assert_one_sentence(start(folder), "_PRIVATE_KEY_FILE", str(folder / ".env"))
 
@@ -188,6 +212,56 @@ def test_a_key_file_that_is_none(
 def test_a_zitadel_that_does_not_run(name: str, tmp_path: Path) -> None:
     folder = prepare(name, tmp_path, ZITADEL_DOMAIN=f"http://localhost:{free_port()}")
     assert_one_sentence(start(folder), "ZITADEL can't be reached", "ZITADEL_DOMAIN")
+
+
+@pytest.mark.parametrize("options", [(), ("--token-only",)])
+@pytest.mark.parametrize("name", ["service-user-jwt", "service-user-client-credentials"])
+@pytest.mark.parametrize(
+    ("status", "content", "headers"),
+    [
+        (200, b"<html>", {}),
+        (200, ["s3cret"], {}),
+        (200, {}, {}),
+        (200, {"access_token": "s3cret"}, {}),
+        (200, {"access_token": "", "expires_in": 60}, {}),
+        (200, {"access_token": "s3cret\nx", "expires_in": 60}, {}),
+        (200, {"access_token": "s3cret\u20ac", "expires_in": 60}, {}),
+        (200, {"access_token": "s3cret", "expires_in": float("nan")}, {}),
+        (200, {"access_token": "s3cret", "expires_in": 10**400}, {}),
+        (200, {"access_token": "s3cret", "expires_in": -1}, {}),
+        (302, b"", {"Location": "https://example.com/"}),
+        (302, b"", {"Location": "http://["}),
+        (400, {"error": "invalid_request", "error_description": "s3cret"}, {}),
+        (400, {"error": "invalid_request", "error_description": ["s3cret"]}, {}),
+        (404, b"Instance not found", {}),
+        (500, {"error": "server_error", "error_description": "Errors.Internal"}, {}),
+        (502, b"<html>", {}),
+    ],
+)
+def test_whatever_a_token_endpoint_answers_is_explained(
+    status: int,
+    content: object,
+    headers: dict[str, str],
+    name: str,
+    options: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    upstream = Upstream()
+    upstream.answer(content, status, **headers)
+    folder = prepare(name, tmp_path, ZITADEL_TOKEN_URL=upstream.url)
+    assert_one_sentence(run(folder, SCRIPTS[name], *options), "ZITADEL")
+    upstream.close()
+
+
+def test_a_clock_that_differs_is_told(tmp_path: Path) -> None:
+    upstream = Upstream()
+    refusal = {"error": "server_error", "error_description": "Errors.Internal"}
+    upstream.answer(refusal, 500, Date=formatdate(time.time() - 300, usegmt=True))
+    folder = prepare("service-user-jwt", tmp_path, ZITADEL_TOKEN_URL=upstream.url)
+    ended = run(folder, SCRIPTS["service-user-jwt"])
+    upstream.close()
+    assert_one_sentence(ended)
+    assert re.search(r"clock is (299|300|301) s ahead of ZITADEL's\.", ended.stderr)
 
 
 def test_an_api_that_does_not_run(tmp_path: Path) -> None:
