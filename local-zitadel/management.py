@@ -4,97 +4,96 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from answers import Json, RefusalError, call_error
-from state import UNKNOWN_TOKEN, Application, Authorization, Key, Project, State, Token, User
+from state import (
+    ORGANIZATION_DOMAIN,
+    ORGANIZATION_NAME,
+    Application,
+    Authorization,
+    Json,
+    Key,
+    Project,
+    RefusalError,
+    State,
+    Token,
+    User,
+    json_object,
+)
 
-MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
-METHODS = {"API_AUTH_METHOD_TYPE_BASIC": False, "API_AUTH_METHOD_TYPE_PRIVATE_KEY_JWT": True}
-LIST_LIMIT = 100
+PROJECTS = "zitadel.project.v2.ProjectService"
+APPLICATIONS = "zitadel.application.v2.ApplicationService"
+USERS = "zitadel.user.v2.UserService"
+AUTHORIZATIONS = "zitadel.authorization.v2.AuthorizationService"
+EXISTS = "V3-DKcYh"
+BASIC = "API_AUTH_METHOD_TYPE_BASIC"
+PRIVATE_KEY_JWT = "API_AUTH_METHOD_TYPE_PRIVATE_KEY_JWT"
+# What isn't listed is a 400.
+STATUSES = {"already_exists": 409, "not_found": 404, "unauthenticated": 401}
+Call = Callable[[State, Json], Json]
+# By service and name: each call with the fields that it needs.
+CALLS: dict[tuple[str, str], tuple[Call, tuple[str, ...]]] = {}
 
 
-class Body:
-    """The JSON object of a call, or a part of it, read with a check of each type."""
+def call(service: str, name: str, *needed: str) -> Callable[[Call], Call]:
+    """Make the function below the answer to a call."""
 
-    def __init__(self, values: Json, name: str) -> None:
-        self._values = values
-        self.name = name
+    def register(function: Call) -> Call:
+        CALLS[service, name] = (function, needed)
+        return function
 
-    def text(self, key: str, default: str | None = None) -> str:
-        """Return the text under `key`: 1 to 200 characters unless it may be missing."""
-        value = self._values.get(key)
-        if value is None and default is not None:
-            return default
-        text = self._checked(key, "" if value is None else value)
-        if not 1 <= len(text) <= 200:
-            problem = "value length must be between 1 and 200 runes, inclusive"
-            raise call_error("invalid_argument", f"invalid {self._place(key)}: {problem}")
-        return text
+    return register
 
-    def texts(self, key: str) -> list[str]:
-        """Return the list of texts under `key`."""
-        return [self._checked(key, value) for value in self._list(key)]
 
-    def part(self, key: str) -> Body | None:
-        """Return the object under `key`, None if there is none."""
-        value = self._values.get(key)
-        return None if value is None else self._part(key, value)
+def answer(state: State, service: str, name: str, header: str, content: bytes) -> Json:
+    """Check who calls and what with, and answer."""
+    check_admin(state, header)
+    function, needed = CALLS[service, name]
+    fields = json_object(content)
+    if fields is None:
+        raise call_error("invalid_argument", "the body must be a JSON object")
+    for path in needed:
+        check_field(f"{name}Request", fields, path)
+    if "organizationId" in needed and fields["organizationId"] != state.organization_id:
+        raise call_error("not_found", "Organization not found")
+    return function(state, fields)
 
-    def parts(self, key: str) -> list[Body]:
-        """Return the list of objects under `key`."""
-        return [self._part(key, value) for value in self._list(key)]
 
-    def only(self, known: str) -> Body:
-        """Return the object under `known`; refuse any other, which nothing here looks at."""
-        part = self.part(known)
-        if part is None or len(self._values) != 1:
-            raise call_error("unimplemented", f"local-zitadel knows only {known} in {self.name}")
-        return part
+def check_field(name: str, fields: Json, path: str) -> None:
+    """Refuse a call in which a field is missing or of the wrong type."""
+    value: Any = fields
+    for step in path.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+        name += f".{step[0].upper()}{step[1:]}"
+    if value is None:
+        raise call_error("invalid_argument", f"invalid {name}: value is required")
+    if not isinstance(value, list if path == "roleKeys" else str) or not 1 <= len(value) <= 200:
+        problem = "value length must be between 1 and 200 runes, inclusive"
+        raise call_error("invalid_argument", f"invalid {name}: {problem}")
 
-    def moment(self, key: str) -> float | None:
-        """Return the RFC 3339 time under `key` in Unix seconds, None if there is none."""
-        if self._values.get(key) is None:
-            return None
-        match = MOMENT.fullmatch(self._checked(key, self._values[key]))
-        try:
-            if match:
-                offset = match[3].replace("Z", "+00:00")
-                moment = datetime.fromisoformat(match[1] + offset).timestamp()
-                moment += float(match[2] or 0)
-                timestamp(moment)  # fails beyond the year 9999
-                return moment
-        except (ValueError, OverflowError, OSError):
-            pass
-        raise call_error("invalid_argument", f"invalid {self._place(key)}: no RFC 3339 time")
 
-    def _place(self, key: str) -> str:
-        return f"{self.name}.{key[0].upper()}{key[1:]}"
-
-    def _checked(self, key: str, value: object) -> str:
-        # A lone surrogate, which JSON can carry, is no text that could be stored or hashed.
-        if isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value):
-            return value
-        raise call_error("invalid_argument", f"invalid {self._place(key)}: it must be text")
-
-    def _list(self, key: str) -> list[object]:
-        value = self._values.get(key)
-        if value is None:
-            return []
-        if isinstance(value, list):
-            return value
-        raise call_error("invalid_argument", f"invalid {self._place(key)}: it must be a list")
-
-    def _part(self, key: str, value: object) -> Body:
-        if isinstance(value, dict):
-            return Body(value, self._place(key))
-        raise call_error("invalid_argument", f"invalid {self._place(key)}: it must be an object")
+def call_error(code: str, message: str, identifier: str = "", reason: str = "") -> RefusalError:
+    """Return a refusal as the management calls have it."""
+    body: Json = {"code": code, "message": message}
+    if identifier:
+        # The same detail once more as protocol buffer: field 1 the identifier, field 2 the message.
+        texts = (b"\x0a", identifier.encode()), (b"\x12", message.encode())
+        detail = b"".join(tag + bytes([len(text)]) + text for tag, text in texts)
+        body["message"] = f"{message} ({identifier})"
+        body["details"] = [
+            {
+                "type": "zitadel.v1.ErrorDetail",
+                "value": base64.b64encode(detail).decode().rstrip("="),
+                "debug": {"id": identifier, "message": message},
+            }
+        ]
+    return RefusalError(STATUSES.get(code, 400), body, reason or message)
 
 
 def check_admin(state: State, header: str) -> None:
@@ -102,15 +101,7 @@ def check_admin(state: State, header: str) -> None:
     if not header:
         raise call_error("unauthenticated", "auth header missing")
     scheme, _, text = header.partition(" ")
-    token = state.find_token(text)
-    if scheme.lower() != "bearer":
-        problem = "the Authorization header holds no bearer token"
-    elif token is None:
-        problem = UNKNOWN_TOKEN
-    elif not token.is_personal:
-        problem = "local-zitadel takes only a personal access token here"
-    else:
-        problem = token.problem()
+    token, problem = state.find_token(text if scheme.lower() == "bearer" else "")
     if token is None or problem:
         raise call_error("unauthenticated", "Errors.Token.Invalid", "AUTH-7fs1e", problem)
     if not token.user.is_admin:
@@ -124,10 +115,10 @@ def timestamp(moment: float | None = None) -> str:
     return date.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def details(state: State, changed: float | None = None) -> Json:
+def details(state: State, moment: float) -> Json:
     """Return the details that ZITADEL adds to some answers."""
-    changed_at = timestamp(changed)
-    return {"sequence": "1", "changeDate": changed_at, "resourceOwner": state.organization_id}
+    changed = timestamp(moment)
+    return {"sequence": "1", "changeDate": changed, "resourceOwner": state.organization_id}
 
 
 def my_organization(state: State) -> Json:
@@ -137,106 +128,107 @@ def my_organization(state: State) -> Json:
         "id": state.organization_id,
         "details": {**details(state, state.created), **created},
         "state": "ORG_STATE_ACTIVE",
-        "name": state.organization_name,
-        "primaryDomain": state.organization_domain,
+        "name": ORGANIZATION_NAME,
+        "primaryDomain": ORGANIZATION_DOMAIN,
     }
     return {"org": organization}
 
 
-# Finding what a call is about
+# What several calls need
 
 
-def check_organization(state: State, body: Body) -> None:
-    """Refuse any organization but the one there is."""
-    if body.text("organizationId") != state.organization_id:
-        raise call_error("not_found", "Organization not found")
-
-
-def project_of(state: State, body: Body) -> Project:
+def project_of(state: State, fields: Json) -> Project:
     """Return the project that the call names."""
-    if project := state.projects.get(body.text("projectId")):
+    if project := state.projects.get(fields["projectId"]):
         return project
     raise call_error("failed_precondition", "Project not found", "COMMAND-EbFMN")
 
 
-def application_of(state: State, body: Body) -> Application:
-    """Return the application that the call names."""
-    application = state.applications.get(body.text("applicationId"))
-    if application and application.project.id == body.text("projectId"):
-        return application
-    raise call_error("not_found", "Application not found")
+def application_of(state: State, fields: Json, uses_key: bool | None = None) -> Application:
+    """Return the application that the call names, refused if it authenticates otherwise."""
+    application = state.applications.get(fields["applicationId"])
+    if not application or application.project.id != fields["projectId"]:
+        raise call_error("not_found", "Application not found")
+    if uses_key not in (None, application.uses_key):
+        raise call_error("failed_precondition", "This application authenticates otherwise")
+    return application
 
 
-def user_of(state: State, body: Body) -> User:
+def user_of(state: State, fields: Json) -> User:
     """Return the user that the call names."""
-    if user := state.users.get(body.text("userId")):
+    if user := state.users.get(fields["userId"]):
         return user
     raise call_error("not_found", "User could not be found", "COMMAND-bd4ir1mblj")
 
 
-def exists_already(what: str) -> RefusalError:
-    """Return the refusal to make something a second time."""
-    return call_error("already_exists", f"{what} already exists", "V3-DKcYh")
-
-
-def end_of(body: Body, is_required_by_schema: bool = True) -> float:
+def end_of(fields: Json) -> float:
     """Return the expirationDate that the call gives, which must be ahead."""
-    expires = body.moment("expirationDate")
-    if expires is None and is_required_by_schema:
-        message = f"invalid {body.name}.ExpirationDate: value is required"
-        raise call_error("invalid_argument", message)
-    if expires is None or expires <= time.time():
+    try:
+        date = datetime.fromisoformat(fields["expirationDate"].replace("Z", "+00:00"))
+    except ValueError:
+        date = None
+    if date is None or date.tzinfo is None:
+        raise call_error("invalid_argument", "the expirationDate is no RFC 3339 time")
+    if date.timestamp() <= time.time():
         raise call_error("invalid_argument", "Errors.AuthNKey.ExpireBeforeNow", "DOMAIN-dv3t5")
-    return expires
+    return date.timestamp()
 
 
-def wanted_name(query: Body, key: str, prefix: str) -> str:
-    """Return the name that a list is filtered by."""
-    equals = f"{prefix}_METHOD_EQUALS"
-    if query.text("method", equals) != equals:
-        raise call_error("unimplemented", f"local-zitadel knows only {equals}")
-    return query.text(key)
+def wanted(fields: Json, kind: str, name: str, key: str) -> str:
+    """Return what a list is filtered by; it must have this one filter."""
+    try:
+        [query] = fields[kind]
+        value = query[name][key]
+    except (KeyError, TypeError, ValueError):
+        value = None
+    if isinstance(value, str):
+        return value
+    raise call_error("invalid_argument", f"local-zitadel lists only by one {name} with a {key}")
 
 
-def add_key(state: State, owner: Application | User, expires: float) -> tuple[Key, str]:
-    """Make a key pair; keep the public half and return it with the private one."""
-    private_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = private_key.private_bytes(
+def page(name: str, listed: list[Json]) -> Json:
+    """Return a list in an answer, newest first; like ZITADEL without what is zero or empty."""
+    if not listed:
+        return {"pagination": {"appliedLimit": "100"}}
+    pagination = {"appliedLimit": "100", "totalResult": str(len(listed))}
+    return {"pagination": pagination, name: listed[::-1]}
+
+
+def add_key(
+    state: State, owner: Application | User, fields: Json, content: str, rest: Json
+) -> Json:
+    """Make a key pair; keep the public half and answer with a key file under `content`."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.TraditionalOpenSSL,
         serialization.NoEncryption(),
     )
-    key = Key(state.new_id(), owner, private_key.public_key(), expires)
-    state.keys[key.id] = key
-    return key, pem.decode()
-
-
-def encoded(key_file: Json) -> str:
-    """Return a key file as the answers carry it."""
-    return base64.b64encode(json.dumps(key_file).encode()).decode()
+    key_id = state.new_id()
+    state.keys[key_id] = Key(key_id, owner, key.public_key(), end_of(fields))
+    key_file = json.dumps({"keyId": key_id, "key": pem.decode(), **rest}).encode()
+    encoded = base64.b64encode(key_file).decode()
+    return {"keyId": key_id, "creationDate": timestamp(), content: encoded}
 
 
 # Projects and applications
 
 
-def create_project(state: State, body: Body) -> Json:
+@call(PROJECTS, "CreateProject", "organizationId", "name")
+def create_project(state: State, fields: Json) -> Json:
     """Make a project, whose name must be new."""
-    check_organization(state, body)
-    name = body.text("name")
-    if any(project.name == name for project in state.projects.values()):
+    if any(project.name == fields["name"] for project in state.projects.values()):
         message = "Project already exists on organization"
-        raise call_error("already_exists", message, "V3-DKcYh")
-    project = Project(state.new_id(), name, time.time())
+        raise call_error("already_exists", message, EXISTS)
+    project = Project(state.new_id(), fields["name"])
     state.projects[project.id] = project
     return {"projectId": project.id, "creationDate": timestamp(project.created)}
 
 
-def list_projects(state: State, body: Body) -> Json:
-    """List the projects, or the one with a name."""
-    projects = list(state.projects.values())
-    for query in body.parts("filters"):
-        name = wanted_name(query.only("projectNameFilter"), "projectName", "TEXT_FILTER")
-        projects = [project for project in projects if project.name == name]
+@call(PROJECTS, "ListProjects")
+def list_projects(state: State, fields: Json) -> Json:
+    """List the project with a name."""
+    name = wanted(fields, "filters", "projectNameFilter", "projectName")
     listed = [
         {
             "projectId": project.id,
@@ -246,77 +238,65 @@ def list_projects(state: State, body: Body) -> Json:
             "name": project.name,
             "state": "PROJECT_STATE_ACTIVE",
         }
-        for project in projects
+        for project in state.projects.values()
+        if project.name == name
     ]
     return page("projects", listed)
 
 
-def page(name: str, listed: list[Json]) -> Json:
-    """Return a list in an answer, newest first; like ZITADEL without what is zero or empty."""
-    pagination = {"appliedLimit": str(LIST_LIMIT)}
-    if not listed:
-        return {"pagination": pagination}
-    pagination["totalResult"] = str(len(listed))
-    return {"pagination": pagination, name: listed[::-1][:LIST_LIMIT]}
-
-
-def delete_project(state: State, body: Body) -> Json:
+@call(PROJECTS, "DeleteProject", "projectId")
+def delete_project(state: State, fields: Json) -> Json:
     """Remove a project; one that isn't there is no mistake."""
-    if project := state.projects.get(body.text("projectId")):
-        state.delete_project(project)
+    if project := state.projects.get(fields["projectId"]):
+        state.delete(project)
     return {"deletionDate": timestamp()}
 
 
-def add_project_role(state: State, body: Body) -> Json:
+@call(PROJECTS, "AddProjectRole", "projectId", "roleKey", "displayName")
+def add_project_role(state: State, fields: Json) -> Json:
     """Add a role to a project."""
-    project = project_of(state, body)
-    role = body.text("roleKey")
-    if role in project.roles:
-        raise exists_already("Role")
-    project.roles[role] = body.text("displayName")
+    project = project_of(state, fields)
+    if fields["roleKey"] in project.roles:
+        raise call_error("already_exists", "Role already exists", EXISTS)
+    project.roles.append(fields["roleKey"])
     return {"creationDate": timestamp()}
 
 
-def create_application(state: State, body: Body) -> Json:
+@call(APPLICATIONS, "CreateApplication", "projectId", "name", "apiConfiguration.authMethodType")
+def create_application(state: State, fields: Json) -> Json:
     """Make an API, with a secret if that is how it authenticates."""
-    configuration = body.part("apiConfiguration")
-    if configuration is None:
-        raise call_error("unimplemented", "local-zitadel knows only APIs as applications")
-    method = configuration.text("authMethodType", "API_AUTH_METHOD_TYPE_BASIC")
-    if method not in METHODS:
-        raise call_error("invalid_argument", f"invalid {configuration.name}.AuthMethodType")
-    project = project_of(state, body)
-    name = body.text("name")
+    method, name = fields["apiConfiguration"]["authMethodType"], fields["name"]
+    if method not in (BASIC, PRIVATE_KEY_JWT):
+        raise call_error("invalid_argument", "the authMethodType is unknown")
+    project = project_of(state, fields)
     if any(a.project is project and a.name == name for a in state.applications.values()):
-        raise exists_already("Application")
-    now = time.time()
-    application = Application(
-        state.new_id(), state.new_id(), name, project, METHODS[method], now, now
-    )
+        raise call_error("already_exists", "Application already exists", EXISTS)
+    uses_key = method == PRIVATE_KEY_JWT
+    application = Application(state.new_id(), state.new_id(), name, project, uses_key)
     state.applications[application.id] = application
-    answer = {"clientId": application.client_id}
-    if not application.uses_key:
-        answer["clientSecret"] = state.add_secret(application)
-    created = {"applicationId": application.id, "creationDate": timestamp(now)}
-    return {**created, "apiConfiguration": answer}
+    configuration = {"clientId": application.client_id}
+    if not uses_key:
+        configuration["clientSecret"] = state.add_secret(application)
+    created = {"applicationId": application.id, "creationDate": timestamp(application.created)}
+    return {**created, "apiConfiguration": configuration}
 
 
-def list_applications(state: State, body: Body) -> Json:
-    """List the applications, or those of a project."""
-    applications = list(state.applications.values())
-    for query in body.parts("filters"):
-        project_id = query.only("projectIdFilter").text("projectId")
-        applications = [a for a in applications if a.project.id == project_id]
+@call(APPLICATIONS, "ListApplications")
+def list_applications(state: State, fields: Json) -> Json:
+    """List the applications of a project."""
+    project_id = wanted(fields, "filters", "projectIdFilter", "projectId")
     listed = []
-    for application in applications:
+    for application in state.applications.values():
+        if application.project.id != project_id:
+            continue
         configuration = {"clientId": application.client_id}
         if application.uses_key:
-            configuration["authMethodType"] = "API_AUTH_METHOD_TYPE_PRIVATE_KEY_JWT"
+            configuration["authMethodType"] = PRIVATE_KEY_JWT
         listed.append(
             {
                 "applicationId": application.id,
                 "creationDate": timestamp(application.created),
-                "changeDate": timestamp(application.changed),
+                "changeDate": timestamp(application.created),
                 "state": "APPLICATION_STATE_ACTIVE",
                 "name": application.name,
                 "apiConfiguration": configuration,
@@ -325,184 +305,126 @@ def list_applications(state: State, body: Body) -> Json:
     return page("applications", listed)
 
 
-def delete_application(state: State, body: Body) -> Json:
+@call(APPLICATIONS, "DeleteApplication", "projectId", "applicationId")
+def delete_application(state: State, fields: Json) -> Json:
     """Remove an application."""
-    state.delete_application(application_of(state, body))
+    state.delete(application_of(state, fields))
     return {"deletionDate": timestamp()}
 
 
-def generate_client_secret(state: State, body: Body) -> Json:
+@call(APPLICATIONS, "GenerateClientSecret", "projectId", "applicationId")
+def generate_client_secret(state: State, fields: Json) -> Json:
     """Give an API a new secret, which ends the one before."""
-    application = application_of(state, body)
-    if application.uses_key:
-        raise call_error("failed_precondition", "This application authenticates with a key")
-    secret = state.add_secret(application)
-    return {"clientSecret": secret, "creationDate": timestamp(application.changed)}
+    secret = state.add_secret(application_of(state, fields, uses_key=False))
+    return {"clientSecret": secret, "creationDate": timestamp()}
 
 
-def create_application_key(state: State, body: Body) -> Json:
+@call(APPLICATIONS, "CreateApplicationKey", "projectId", "applicationId", "expirationDate")
+def create_application_key(state: State, fields: Json) -> Json:
     """Make a key for an API."""
-    application = application_of(state, body)
-    if not application.uses_key:
-        raise call_error("failed_precondition", "This application authenticates with a secret")
-    key, pem = add_key(state, application, end_of(body, is_required_by_schema=False))
-    key_file = {
-        "type": "application",
-        "keyId": key.id,
-        "key": pem,
-        "appId": application.id,
-        "clientId": application.client_id,
-    }
-    return {"keyId": key.id, "creationDate": timestamp(), "keyDetails": encoded(key_file)}
+    application = application_of(state, fields, uses_key=True)
+    owner = {"appId": application.id, "clientId": application.client_id}
+    return add_key(state, application, fields, "keyDetails", {"type": "application", **owner})
 
 
 # Users and authorizations
 
 
-def create_user(state: State, body: Body) -> Json:
+@call(USERS, "CreateUser", "organizationId", "username", "machine.name")
+def create_user(state: State, fields: Json) -> Json:
     """Make a service user, whose name must be new."""
-    check_organization(state, body)
-    machine = body.part("machine")
-    if machine is None:
-        raise call_error("unimplemented", "local-zitadel knows only service users")
-    username, name = body.text("username"), machine.text("name")
-    if state.user_named(username):
-        raise exists_already("User")
-    user = state.add_user(username, name)
+    if state.user_named(fields["username"]):
+        raise call_error("already_exists", "User already exists", EXISTS)
+    user = state.add_user(fields["username"], fields["machine"]["name"])
     return {"id": user.id, "creationDate": timestamp(user.created)}
 
 
-def list_users(state: State, body: Body) -> Json:
-    """List the service users, or the one with a name."""
-    users = list(state.users.values())
-    for query in body.parts("queries"):
-        name = wanted_name(query.only("userNameQuery"), "userName", "TEXT_QUERY")
-        users = [user for user in users if user.username == name]
-    listed: list[Json] = [
-        {
-            "userId": user.id,
-            "details": {
-                **details(state, user.changed),
-                "creationDate": timestamp(user.created),
-            },
-            "state": "USER_STATE_ACTIVE",
-            "username": user.username,
-            "loginNames": [user.username],
-            "preferredLoginName": user.username,
-            "machine": {"name": user.name},
-        }
-        for user in users
-    ]
-    found = {"timestamp": timestamp()}
-    if not listed:
-        return {"details": found}
-    return {"details": {**found, "totalResult": str(len(listed))}, "result": listed[::-1]}
-
-
-def delete_user(state: State, body: Body) -> Json:
-    """Remove a user."""
-    state.delete_user(user_of(state, body))
-    return {"details": details(state)}
-
-
-def add_user_key(state: State, body: Body) -> Json:
-    """Make a key for a service user."""
-    expires = end_of(body)
-    user = user_of(state, body)
-    key, pem = add_key(state, user, expires)
-    key_file = {
-        "type": "serviceaccount",
-        "keyId": key.id,
-        "key": pem,
-        "expirationDate": timestamp(expires),
+@call(USERS, "ListUsers")
+def list_users(state: State, fields: Json) -> Json:
+    """List the service user with a name."""
+    user = state.user_named(wanted(fields, "queries", "userNameQuery", "userName"))
+    if user is None:
+        return {"details": {"timestamp": timestamp()}}
+    created = {"creationDate": timestamp(user.created)}
+    listed = {
         "userId": user.id,
+        "details": {**details(state, user.created), **created},
+        "state": "USER_STATE_ACTIVE",
+        "username": user.username,
+        "loginNames": [user.username],
+        "preferredLoginName": user.username,
+        "machine": {"name": user.name},
     }
-    return {"creationDate": timestamp(), "keyId": key.id, "keyContent": encoded(key_file)}
+    return {"details": {"timestamp": timestamp(), "totalResult": "1"}, "result": [listed]}
 
 
-def remove_user_key(state: State, body: Body) -> Json:
+@call(USERS, "DeleteUser", "userId")
+def delete_user(state: State, fields: Json) -> Json:
+    """Remove a user."""
+    state.delete(user_of(state, fields))
+    return {"details": details(state, time.time())}
+
+
+@call(USERS, "AddKey", "userId", "expirationDate")
+def add_user_key(state: State, fields: Json) -> Json:
+    """Make a key for a service user."""
+    user = user_of(state, fields)
+    owner = {"expirationDate": fields["expirationDate"], "userId": user.id}
+    return add_key(state, user, fields, "keyContent", {"type": "serviceaccount", **owner})
+
+
+@call(USERS, "RemoveKey", "userId", "keyId")
+def remove_user_key(state: State, fields: Json) -> Json:
     """Remove a service user's key."""
-    user = user_of(state, body)
-    key = state.keys.get(body.text("keyId"))
-    if key is None or key.owner is not user or key.removed:
+    key = state.keys.get(fields["keyId"])
+    if key is None or key.owner is not user_of(state, fields) or key.removed:
         raise call_error("not_found", "Key not found")
     key.removed = "the key was removed"
     return {"deletionDate": timestamp()}
 
 
-def add_secret(state: State, body: Body) -> Json:
+@call(USERS, "AddSecret", "userId")
+def add_secret(state: State, fields: Json) -> Json:
     """Give a service user a new secret, which ends the one before."""
-    user = user_of(state, body)
-    secret = state.add_secret(user)
-    return {"creationDate": timestamp(user.changed), "clientSecret": secret}
+    secret = state.add_secret(user_of(state, fields))
+    return {"creationDate": timestamp(), "clientSecret": secret}
 
 
-def add_personal_access_token(state: State, body: Body) -> Json:
+@call(USERS, "AddPersonalAccessToken", "userId", "expirationDate")
+def add_personal_access_token(state: State, fields: Json) -> Json:
     """Make a personal access token for a service user."""
-    expires = end_of(body)
-    token = Token(state.new_id(), user_of(state, body), time.time(), expires, is_personal=True)
+    token = Token(state.new_id(), user_of(state, fields), end_of(fields), is_personal=True)
     text = state.add_token(token)
     return {"creationDate": timestamp(token.issued), "tokenId": token.id, "token": text}
 
 
-def remove_personal_access_token(state: State, body: Body) -> Json:
+@call(USERS, "RemovePersonalAccessToken", "userId", "tokenId")
+def remove_personal_access_token(state: State, fields: Json) -> Json:
     """Remove a service user's personal access token."""
-    user, token_id = user_of(state, body), body.text("tokenId")
+    user = user_of(state, fields)
     for token in state.tokens.values():
-        if token.is_personal and token.user is user and token.id == token_id and not token.removed:
+        if token.is_personal and token.user is user and token.id == fields["tokenId"]:
             token.removed = "the personal access token was removed"
             return {"deletionDate": timestamp()}
     raise call_error("not_found", "Personal access token not found")
 
 
-def create_authorization(state: State, body: Body) -> Json:
+@call(AUTHORIZATIONS, "CreateAuthorization", "organizationId", "userId", "projectId", "roleKeys")
+def create_authorization(state: State, fields: Json) -> Json:
     """Give a user roles in a project."""
-    check_organization(state, body)
-    user, project = user_of(state, body), project_of(state, body)
-    roles = body.texts("roleKeys")
+    user, project, roles = user_of(state, fields), project_of(state, fields), fields["roleKeys"]
     if any(role not in project.roles for role in roles):
         message = "Errors.Project.Role.NotFound"
         raise call_error("failed_precondition", message, "COMMAND-mm9F4")
-    if any(a.user is user and a.project is project for a in state.authorizations.values()):
-        raise exists_already("User grant")
+    if state.authorization(user, project):
+        raise call_error("already_exists", "User grant already exists", EXISTS)
     authorization = Authorization(state.new_id(), user, project, roles)
     state.authorizations[authorization.id] = authorization
     return {"id": authorization.id, "creationDate": timestamp()}
 
 
-def delete_authorization(state: State, body: Body) -> Json:
+@call(AUTHORIZATIONS, "DeleteAuthorization", "id")
+def delete_authorization(state: State, fields: Json) -> Json:
     """Remove a user's roles; an authorization that isn't there is no mistake."""
-    state.authorizations.pop(body.text("id"), None)
+    state.authorizations.pop(fields["id"], None)
     return {"deletionDate": timestamp()}
-
-
-Call = Callable[[State, Body], Json]
-CALLS: dict[str, dict[str, Call]] = {
-    "zitadel.project.v2.ProjectService": {
-        "AddProjectRole": add_project_role,
-        "CreateProject": create_project,
-        "DeleteProject": delete_project,
-        "ListProjects": list_projects,
-    },
-    "zitadel.application.v2.ApplicationService": {
-        "CreateApplication": create_application,
-        "CreateApplicationKey": create_application_key,
-        "DeleteApplication": delete_application,
-        "GenerateClientSecret": generate_client_secret,
-        "ListApplications": list_applications,
-    },
-    "zitadel.user.v2.UserService": {
-        "AddKey": add_user_key,
-        "AddPersonalAccessToken": add_personal_access_token,
-        "AddSecret": add_secret,
-        "CreateUser": create_user,
-        "DeleteUser": delete_user,
-        "ListUsers": list_users,
-        "RemoveKey": remove_user_key,
-        "RemovePersonalAccessToken": remove_personal_access_token,
-    },
-    "zitadel.authorization.v2.AuthorizationService": {
-        "CreateAuthorization": create_authorization,
-        "DeleteAuthorization": delete_authorization,
-    },
-}

@@ -7,27 +7,43 @@ import logging
 import re
 import time
 from collections.abc import Mapping
+from typing import TypeVar
 from urllib.parse import unquote_plus
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
+from jwt.utils import base64url_decode
 
-from answers import Json, oauth_error, shown
-from assertions import BadAssertionError, NotAnAssertionError, check_assertion
-from state import UNKNOWN_TOKEN, Application, State, Token, User, matches
+from state import (
+    ORGANIZATION_DOMAIN,
+    ORGANIZATION_NAME,
+    Application,
+    Json,
+    RefusalError,
+    State,
+    Token,
+    User,
+    json_object,
+)
 
 Form = Mapping[str, str]
+Owner = TypeVar("Owner", Application, User)
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 PROJECT_AUDIENCE = re.compile(r"urn:zitadel:iam:org:project:id:(.+):aud")
 ROLE_SCOPE = "urn:zitadel:iam:org:project:role:"
+OPEN_SCOPE = re.compile(rf"{PROJECT_AUDIENCE.pattern}$|{ROLE_SCOPE}")
 ROLES_CLAIM = "urn:zitadel:iam:org:project:roles"
 METADATA_SCOPE = "urn:zitadel:iam:user:metadata"
 OWNER_SCOPE = "urn:zitadel:iam:user:resourceowner"
 SCOPES = ["openid", "profile", "email", "phone", "address", "offline_access"]
 KNOWN_SCOPES = {*SCOPES, METADATA_SCOPE, OWNER_SCOPE, "urn:zitadel:iam:org:projects:roles"}
 CLIENT_METHODS = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]
+AHEAD_SECONDS = 1
+AGE_SECONDS = 3600
+# A secret, pasted into the wrong field, looks like neither of these.
+HARMLESS = re.compile(r"[0-9]{1,20}|https?://[a-zA-Z0-9.:/_-]{1,100}")
 log = logging.getLogger("local-zitadel")
 
 
@@ -46,14 +62,10 @@ def discovery(issuer: str) -> Json:
         "scopes_supported": SCOPES,
         "response_types_supported": ["code", "id_token", "id_token token"],
         "response_modes_supported": ["query", "fragment", "form_post"],
-        "grant_types_supported": [
-            "authorization_code",
-            "implicit",
-            "refresh_token",
-            "client_credentials",
-            JWT_BEARER,
-            "urn:ietf:params:oauth:grant-type:device_code",
-        ],
+        "grant_types_supported": (
+            "authorization_code implicit refresh_token client_credentials "
+            f"{JWT_BEARER} urn:ietf:params:oauth:grant-type:device_code"
+        ).split(),
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": (
             "EdDSA RS256 RS384 RS512 ES256 ES384 ES512".split()
@@ -77,6 +89,25 @@ def discovery(issuer: str) -> Json:
         "request_parameter_supported": True,
         "request_uri_parameter_supported": False,
     }
+
+
+def oauth_error(
+    error: str, description: str = "", reason: str = "", status: int = 400
+) -> RefusalError:
+    """Return a refusal as the OAuth endpoints have it."""
+    body = {"error": error} | ({"error_description": description} if description else {})
+    return RefusalError(status, body, reason or description)
+
+
+def shown(value: object) -> str:
+    """Return a value that a caller sent as the log may show it: ids and addresses only."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(shown, value[:5]))}{', …' if len(value) > 5 else ''}]"
+    if value is None:
+        return "missing"
+    if isinstance(value, str) and HARMLESS.fullmatch(value):
+        return f"'{value}'"
+    return "a value not shown here"
 
 
 # Who is asking
@@ -105,10 +136,8 @@ def basic_credentials(header: str) -> tuple[str, str] | None:
 
 def client_credentials(form: Form, header: str) -> tuple[str, str, str]:
     """Return client id, secret and assertion as sent; the header goes before the form."""
-    client_id, secret = basic_credentials(header) or (
-        form.get("client_id", ""),
-        form.get("client_secret", ""),
-    )
+    in_form = form.get("client_id", ""), form.get("client_secret", "")
+    client_id, secret = basic_credentials(header) or in_form
     assertion = form.get("client_assertion", "")
     if not client_id and not assertion:
         description = "client_id or client_assertion must be provided"
@@ -120,6 +149,94 @@ def client_credentials(form: Form, header: str) -> tuple[str, str, str]:
         reason = f"client_assertion_type is not {ASSERTION_TYPE}"
         raise oauth_error("invalid_request", description, reason)
     return client_id, secret, assertion
+
+
+class BadAssertionError(Exception):
+    """The assertion proves nothing; the text continues the sentence "refused, …"."""
+
+
+class NotAnAssertionError(BadAssertionError):
+    """What was sent isn't even in the form of a JWT."""
+
+
+def check_assertion(assertion: str, kind: type[Owner], state: State, issuer: str) -> Owner:
+    """Return whose assertion it is, an API's or a service user's as `kind` asks."""
+    header, claims = parts(assertion)
+    owner = verify_signature(assertion, header, kind, state)
+    identity = owner.client_id if isinstance(owner, Application) else owner.id
+    if claims.get("iss") != claims.get("sub"):
+        raise BadAssertionError("the assertion's iss and sub differ")
+    if claims.get("iss") != identity:
+        problem = f"the assertion's iss is {shown(claims.get('iss'))} and not '{identity}'"
+        raise BadAssertionError(f"{problem}, whose key it is")
+    audience = claims.get("aud")
+    if audience != issuer and not (isinstance(audience, list) and issuer in audience):
+        raise BadAssertionError(f"the assertion's audience is {shown(audience)} and not '{issuer}'")
+    verify_times(claims)
+    return owner
+
+
+def parts(assertion: str) -> tuple[Json, Json]:
+    """Return the header and the claims, unverified."""
+    try:
+        encoded_header, encoded_claims, _ = assertion.split(".")
+        header = json_object(base64url_decode(encoded_header))
+        claims = json_object(base64url_decode(encoded_claims))
+    except ValueError:
+        header = claims = None
+    if header is None or claims is None:
+        raise NotAnAssertionError("the assertion is no JWT")
+    return header, claims
+
+
+def verify_signature(assertion: str, header: Json, kind: type[Owner], state: State) -> Owner:
+    """Return the owner of the key that signed."""
+    if header.get("alg") != "RS256":
+        raise BadAssertionError("the assertion's alg is not RS256")
+    kid = header.get("kid")
+    key = state.keys.get(kid) if isinstance(kid, str) else None
+    if key is None:
+        raise BadAssertionError(f"no key has the id that is the assertion's kid, {shown(kid)}")
+    if key.removed:
+        raise BadAssertionError(f"key {key.id} no longer counts: {key.removed}")
+    if not isinstance(key.owner, kind):
+        owner = "an API" if isinstance(key.owner, Application) else "a service user"
+        wanted = "an API's" if kind is Application else "a service user's"
+        raise BadAssertionError(f"key {key.id} is that of {owner}, where {wanted} belongs")
+    if key.expires <= time.time():
+        raise BadAssertionError(f"key {key.id} has expired")
+    try:
+        jwt.PyJWS().decode(assertion, key.public_key, algorithms=["RS256"])
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        problem = f"the assertion's signature is not by key {key.id}, which its kid names"
+        raise BadAssertionError(problem) from None
+    return key.owner
+
+
+def verify_times(claims: Json) -> None:
+    """Refuse an assertion that is expired, too old, or from the future."""
+    for name in ("iat", "exp"):
+        value = claims.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+            raise BadAssertionError(f"the assertion has no {name} that is a number")
+    now = time.time()
+    if claims["iat"] > now + AHEAD_SECONDS:
+        distance = seconds(claims["iat"] - int(now))
+        raise BadAssertionError(f"the assertion's iat is {distance} ahead of this clock")
+    if claims["iat"] < now - AGE_SECONDS:
+        distance = seconds(int(now) - claims["iat"])
+        raise BadAssertionError(f"the assertion's iat is {distance} ago, and more than an hour")
+    if claims["exp"] <= now:
+        distance = seconds(int(now) - claims["exp"])
+        raise BadAssertionError(f"the assertion expired {distance} ago by this clock")
+
+
+def seconds(distance: float) -> str:
+    """Return a distance, which may be any number at all, as the log shows it."""
+    return f"{min(distance, 10**10):.0f} s"
+
+
+# The endpoints
 
 
 class LocalZitadel:
@@ -156,11 +273,9 @@ class LocalZitadel:
         if not assertion:
             raise oauth_error("invalid_request", "assertion missing")
         try:
-            user = check_assertion(assertion, User, self.state, self.issuer)
+            return check_assertion(assertion, User, self.state, self.issuer)
         except BadAssertionError as refused:
             raise oauth_error("server_error", "Errors.Internal", str(refused), 500) from None
-        assert isinstance(user, User)
-        return user
 
     def _user_by_secret(self, form: Form, header: str) -> User:
         client_id, secret, _ = client_credentials(form, header)
@@ -175,7 +290,7 @@ class LocalZitadel:
         if not user.secret_digest:
             description = "Errors.User.Machine.Secret.NotExisting"
             raise oauth_error("invalid_request", description, f"user {user.id} has no secret")
-        if not matches(secret, user.secret_digest):
+        if not self.state.has_secret(user, secret):
             description = "Errors.User.Machine.Secret.Invalid"
             raise oauth_error("invalid_request", description, f"wrong secret for user {user.id}")
         return user
@@ -188,24 +303,17 @@ class LocalZitadel:
                 "If you have any questions, you may contact the administrator of the application."
             )
             raise oauth_error("invalid_request", description, "the scope is missing")
-        scopes = [
-            scope
-            for scope in requested
-            if scope in KNOWN_SCOPES
-            or scope.startswith(ROLE_SCOPE)
-            or PROJECT_AUDIENCE.fullmatch(scope)
-        ]
+        scopes = [scope for scope in requested if scope in KNOWN_SCOPES or OPEN_SCOPE.match(scope)]
         projects = [match[1] for match in map(PROJECT_AUDIENCE.fullmatch, scopes) if match]
-        now = time.time()
+        expires = time.time() + self.token_seconds
         token = Token(
             self.state.new_id(),
             user,
-            now,
-            now + self.token_seconds,
-            is_personal=False,
-            audience=list(dict.fromkeys(projects)),
-            scopes=scopes,
-            methods=methods,
+            expires,
+            False,
+            list(dict.fromkeys(projects)),
+            scopes,
+            methods,
         )
         answer = {
             "access_token": self.state.add_token(token),
@@ -221,14 +329,9 @@ class LocalZitadel:
             "iss": self.issuer,
             "sub": token.user.id,
             "aud": [token.user.username, *token.audience],
-            "azp": token.user.username,
-            "client_id": token.user.username,
             "exp": int(token.expires),
             "iat": int(token.issued),
-            "auth_time": int(token.issued),
         }
-        if token.methods:
-            claims["amr"] = token.methods
         return jwt.encode(claims, self._key, "RS256", headers={"kid": self._key_id})
 
     def introspect(self, form: Form, header: str) -> Json:
@@ -243,15 +346,10 @@ class LocalZitadel:
             return inactive(str(refused))
         except BadAssertionError as refused:
             raise oauth_error("unauthorized_client", reason=str(refused)) from None
-        token = self.state.find_token(text)
-        if token is None:
-            return inactive(UNKNOWN_TOKEN)
-        if problem := token.problem():
+        token, problem = self.state.find_token(text)
+        if token is None or problem:
             return inactive(problem)
-        if token.is_personal:
-            audience = [api.client_id, api.project.id]
-        else:
-            audience = token.audience
+        audience = [api.client_id, api.project.id] if token.is_personal else token.audience
         if api.client_id not in audience and api.project.id not in audience:
             return inactive(
                 f"the token's audience {shown(audience)} holds neither this API's client id "
@@ -261,16 +359,14 @@ class LocalZitadel:
 
     def _api(self, client_id: str, secret: str, assertion: str) -> Application:
         if assertion:
-            api = check_assertion(assertion, Application, self.state, self.issuer)
-            assert isinstance(api, Application)
-            return api
+            return check_assertion(assertion, Application, self.state, self.issuer)
         found = self.state.api(client_id)
         if found is None:
             raise BadAssertionError(f"no API has the client id that was sent, {shown(client_id)}")
         if found.uses_key:
             problem = f"API {client_id} authenticates with a key, and a secret was sent"
             raise BadAssertionError(problem)
-        if not matches(secret, found.secret_digest):
+        if not self.state.has_secret(found, secret):
             raise BadAssertionError(f"wrong secret for API {client_id}")
         return found
 
@@ -297,20 +393,17 @@ class LocalZitadel:
             claims["amr"] = token.methods
         if "profile" in scopes:
             names = {"username": user.username, "preferred_username": user.username}
-            claims |= {**names, "name": user.name, "updated_at": int(user.changed)}
+            claims |= {**names, "name": user.name, "updated_at": int(user.created)}
         if OWNER_SCOPE in scopes:
             claims[f"{OWNER_SCOPE}:id"] = self.state.organization_id
-            claims[f"{OWNER_SCOPE}:name"] = self.state.organization_name
-            claims[f"{OWNER_SCOPE}:primary_domain"] = self.state.organization_domain
-        wanted = {
-            scope.removeprefix(ROLE_SCOPE) for scope in scopes if scope.startswith(ROLE_SCOPE)
-        }
-        organization = {self.state.organization_id: self.state.organization_domain}
-        granted = {
-            role: organization
-            for role in self.state.roles(user, api.project)
-            if not wanted or role in wanted
-        }
+            claims[f"{OWNER_SCOPE}:name"] = ORGANIZATION_NAME
+            claims[f"{OWNER_SCOPE}:primary_domain"] = ORGANIZATION_DOMAIN
+        prefix = len(ROLE_SCOPE)
+        wanted = [scope[prefix:] for scope in scopes if scope.startswith(ROLE_SCOPE)]
+        organization = {self.state.organization_id: ORGANIZATION_DOMAIN}
+        authorization = self.state.authorization(user, api.project)
+        roles = authorization.roles if authorization else []
+        granted = {role: organization for role in roles if not wanted or role in wanted}
         if granted:
             claims[ROLES_CLAIM] = granted
             claims[f"urn:zitadel:iam:org:project:{api.project.id}:roles"] = granted

@@ -1,17 +1,40 @@
-"""What local-zitadel remembers, in memory only, and what the removal of each thing takes along."""
+"""What local-zitadel remembers, in memory only, and how it refuses a request."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import itertools
+import json
 import secrets
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+Json = dict[str, Any]
+ORGANIZATION_NAME = "ZITADEL"
+ORGANIZATION_DOMAIN = "zitadel.localhost"
+
+
+class RefusalError(Exception):
+    """An answer that refuses, and the reason for the log, which ZITADEL keeps to itself."""
+
+    def __init__(self, status: int, body: Json, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.body = body
+        self.reason = reason
+
+
+def json_object(text: str | bytes) -> Json | None:
+    """Return the JSON object that the text is, None if it is anything else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def digest(secret: str) -> bytes:
@@ -22,19 +45,14 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def matches(secret: str, stored: bytes) -> bool:
-    """Tell whether `stored` is the digest of `secret`, in a time that tells nothing else."""
-    return hmac.compare_digest(digest(secret), stored)
-
-
 @dataclass(eq=False)
 class Project:
-    """A project and the display names of its roles, by the role's key."""
+    """A project with the keys of its roles."""
 
     id: str
     name: str
-    created: float
-    roles: dict[str, str] = field(default_factory=dict)
+    roles: list[str] = field(default_factory=list)
+    created: float = field(default_factory=time.time)
 
 
 @dataclass(eq=False)
@@ -46,9 +64,8 @@ class Application:
     name: str
     project: Project
     uses_key: bool
-    created: float
-    changed: float
     secret_digest: bytes = b""
+    created: float = field(default_factory=time.time)
 
 
 @dataclass(eq=False)
@@ -58,10 +75,9 @@ class User:
     id: str
     username: str
     name: str
-    created: float
-    changed: float
     is_admin: bool = False
     secret_digest: bytes = b""
+    created: float = field(default_factory=time.time)
 
 
 @dataclass(eq=False)
@@ -81,24 +97,13 @@ class Token:
 
     id: str
     user: User
-    issued: float
     expires: float
     is_personal: bool
     audience: list[str] = field(default_factory=list)
     scopes: list[str] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
+    issued: float = field(default_factory=time.time)
     removed: str = ""
-
-    def problem(self) -> str:
-        """Return why the token doesn't count, "" if it does."""
-        if self.removed:
-            return f"the token no longer counts: {self.removed}"
-        if self.expires <= time.time():
-            return f"the token expired {int(time.time() - self.expires)} s ago"
-        return ""
-
-
-UNKNOWN_TOKEN = "the token is unknown; a restart forgets them all"
 
 
 @dataclass(eq=False)
@@ -112,16 +117,13 @@ class Authorization:
 
 
 class State:
-    """One organization and everything in it; hold `lock` while reading or changing it."""
+    """One organization and everything in it."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
         # Growing with the clock, so that a restart doesn't give an id a second time.
         self._ids = itertools.count(time.time_ns() // 10)
         self.created = time.time()
         self.organization_id = self.new_id()
-        self.organization_name = "ZITADEL"
-        self.organization_domain = "zitadel.localhost"
         self.projects: dict[str, Project] = {}
         self.applications: dict[str, Application] = {}
         self.users: dict[str, User] = {}
@@ -133,10 +135,9 @@ class State:
         """Return an id that nothing else has."""
         return str(next(self._ids))
 
-    def add_user(self, username: str, name: str, *, is_admin: bool = False) -> User:
+    def add_user(self, username: str, name: str, is_admin: bool = False) -> User:
         """Add a service user."""
-        now = time.time()
-        user = User(self.new_id(), username, name, now, now, is_admin)
+        user = User(self.new_id(), username, name, is_admin)
         self.users[user.id] = user
         return user
 
@@ -144,8 +145,11 @@ class State:
         """Give the owner a new secret, which ends the one before."""
         secret = secrets.token_urlsafe(48)
         owner.secret_digest = digest(secret)
-        owner.changed = time.time()
         return secret
+
+    def has_secret(self, owner: Application | User, secret: str) -> bool:
+        """Tell whether the secret is the owner's, in a time that tells nothing else."""
+        return hmac.compare_digest(digest(secret), owner.secret_digest)
 
     def add_token(self, token: Token) -> str:
         """Remember the token and return its text, which is not kept."""
@@ -153,9 +157,16 @@ class State:
         self.tokens[digest(text)] = token
         return text
 
-    def find_token(self, text: str) -> Token | None:
-        """Return what is known of a token, also of one that no longer counts."""
-        return self.tokens.get(digest(text))
+    def find_token(self, text: str) -> tuple[Token | None, str]:
+        """Return what is known of a token, and why it doesn't count, "" if it does."""
+        token = self.tokens.get(digest(text))
+        if token is None:
+            return None, "the token is unknown; a restart forgets them all"
+        if token.removed:
+            return token, f"the token no longer counts: {token.removed}"
+        if token.expires <= time.time():
+            return token, f"the token expired {int(time.time() - token.expires)} s ago"
+        return token, ""
 
     def api(self, client_id: str) -> Application | None:
         """Return the API with this client id."""
@@ -165,40 +176,25 @@ class State:
         """Return the user with this name."""
         return next((u for u in self.users.values() if u.username == username), None)
 
-    def roles(self, user: User, project: Project) -> list[str]:
-        """Return the roles that the user has in the project at this moment."""
-        for authorization in self.authorizations.values():
-            if authorization.user is user and authorization.project is project:
-                return authorization.roles
-        return []
+    def authorization(self, user: User, project: Project) -> Authorization | None:
+        """Return what says which roles the user has in the project at this moment."""
+        found = self.authorizations.values()
+        return next((a for a in found if a.user is user and a.project is project), None)
 
-    def delete_application(self, application: Application) -> None:
-        """Remove an API with its keys."""
-        del self.applications[application.id]
-        self._remove_keys(application, "its API was deleted")
-
-    def delete_project(self, project: Project) -> None:
-        """Remove a project with its APIs, roles and authorizations."""
+    def delete(self, thing: Project | Application | User) -> None:
+        """Remove a project, an API or a user with all that belongs to it."""
         for application in list(self.applications.values()):
-            if application.project is project:
-                self.delete_application(application)
-        self._keep_authorizations(lambda authorization: authorization.project is not project)
-        del self.projects[project.id]
-
-    def delete_user(self, user: User) -> None:
-        """Remove a user with its keys, tokens and authorizations."""
-        self._remove_keys(user, "its service user was deleted")
-        for token in self.tokens.values():
-            if token.user is user:
-                token.removed = "its service user was deleted"
-        self._keep_authorizations(lambda authorization: authorization.user is not user)
-        del self.users[user.id]
-
-    def _remove_keys(self, owner: Application | User, reason: str) -> None:
+            if application.project is thing:
+                self.delete(application)
+        self.projects.pop(thing.id, None)
+        self.applications.pop(thing.id, None)
+        self.users.pop(thing.id, None)
+        for authorization in list(self.authorizations.values()):
+            if thing in (authorization.user, authorization.project):
+                del self.authorizations[authorization.id]
         for key in self.keys.values():
-            if key.owner is owner:
-                key.removed = reason
-
-    def _keep_authorizations(self, condition: Callable[[Authorization], bool]) -> None:
-        kept = {id_: a for id_, a in self.authorizations.items() if condition(a)}
-        self.authorizations = kept
+            if key.owner is thing:
+                key.removed = "its owner was deleted"
+        for token in self.tokens.values():
+            if token.user is thing:
+                token.removed = "its service user was deleted"
