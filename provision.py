@@ -723,7 +723,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         provision(run, options.force)
         print(f"\nAll works. Next, in two terminals, both in {options.directory}:")
-        print("  cd api-jwt && flask --app server run")
+        print("  cd api-jwt && flask --app server run  # again, if it is running already")
         print("  cd service-user-pat && python call-api-with-pat.py")
         return 0
     except ProvisionError as error:

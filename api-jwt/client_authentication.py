@@ -97,5 +97,5 @@ def load_client_authentication() -> PrivateKeyJWT:
     except ValueError:
         raise settings.ConfigurationError(
             "The file that API_PRIVATE_KEY_FILE names holds no usable RSA private key: download "
-            f"it from ZITADEL again, or correct API_PRIVATE_KEY_FILE in {settings.ENV_FILE}."
+            f"it from ZITADEL again, or correct API_PRIVATE_KEY_FILE in {settings.env_file()}."
         ) from None

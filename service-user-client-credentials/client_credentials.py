@@ -22,8 +22,8 @@ class ClientCredentialsToken(AccessToken):
 
     REMEDIES: ClassVar[dict[str, str]] = {
         "client not found": (
-            "ZITADEL knows no service user of this name: CLIENT_ID in .env must be the service "
-            "user's username, not its id."
+            "ZITADEL knows no service user of this name: CLIENT_ID in .env must be the username of "
+            "one that exists, not its id."
         ),
         "Errors.User.Machine.Secret.Invalid": (
             "ZITADEL refuses the client secret: correct CLIENT_SECRET in .env, or generate a new "

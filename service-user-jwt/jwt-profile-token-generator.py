@@ -24,7 +24,7 @@ def load() -> JWTProfileToken:
         raise settings.ConfigurationError(
             "The file that CLIENT_PRIVATE_KEY_FILE_PATH names holds no usable RSA private key: "
             "download it from ZITADEL again, or correct CLIENT_PRIVATE_KEY_FILE_PATH in "
-            f"{settings.ENV_FILE}."
+            f"{settings.env_file()}."
         ) from None
 
 

@@ -18,7 +18,7 @@ def load() -> PersonalAccessToken:
     except ValueError:
         raise settings.ConfigurationError(
             "PERSONAL_ACCESS_TOKEN holds characters that no token has, perhaps a line break from "
-            f"pasting: correct it in {settings.ENV_FILE}."
+            f"pasting: correct it in {settings.env_file()}."
         ) from None
 
 

@@ -68,7 +68,7 @@ def _call(base_url: str, path: str, token: Token) -> bool:
         raise APIError(
             f"The API at {base_url} can't be reached ({type(error).__name__}): start it in its "
             "folder with `flask --app server run`, or correct API_BASE_URL in "
-            f"{settings.ENV_FILE}."
+            f"{settings.env_file()}."
         ) from None
     try:
         answer = response.json()
@@ -80,7 +80,7 @@ def _call(base_url: str, path: str, token: Token) -> bool:
         raise APIError(
             f"Another program than this API answers at {base_url} (status "
             f"{response.status_code}): on macOS port 5000 is often AirPlay's. Start the API with "
-            f"--port 5001 and set API_BASE_URL in {settings.ENV_FILE}."
+            f"--port 5001 and set API_BASE_URL in {settings.env_file()}."
         )
     print(f"{path:<20} {response.status_code}  {message or answer.get('error_description', '')}")
     return response.status_code == 200

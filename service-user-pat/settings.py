@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from dotenv import load_dotenv
 
 FOLDER = Path(__file__).resolve().parent
-ENV_FILE = FOLDER / ".env"
+ENV_FILES = (FOLDER / ".env", FOLDER.parent / ".env")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 KEY_FILE_OWNERS = {
     "application": ("an API's key file", "clientId"),
@@ -47,7 +47,7 @@ def load() -> None:
 
     A variable that is set already stays. This folder's `.env` beats the one of the folder above.
     """
-    for file in (ENV_FILE, FOLDER.parent / ".env"):
+    for file in ENV_FILES:
         try:
             load_dotenv(file, encoding="utf-8-sig")
         except (OSError, ValueError) as error:
@@ -57,16 +57,21 @@ def load() -> None:
             ) from None
 
 
+def env_file() -> Path:
+    """Return the `.env` file to correct: this folder's, unless only the one above exists."""
+    return next((file for file in ENV_FILES if file.is_file()), ENV_FILES[0])
+
+
 def required(name: str) -> str:
     """Return the variable `name`; raise ConfigurationError if it is empty or a placeholder."""
     value = os.environ.get(name, "").strip()
     if not value:
-        raise ConfigurationError(f"{name} is not set: give it a value in {ENV_FILE}.")
+        raise ConfigurationError(f"{name} is not set: give it a value in {env_file()}.")
     if "YOUR_" in value or value.startswith("<"):
-        raise ConfigurationError(f"{name} is still a placeholder: replace it in {ENV_FILE}.")
+        raise ConfigurationError(f"{name} is still a placeholder: replace it in {env_file()}.")
     if not value.isprintable():
         raise ConfigurationError(
-            f"{name} holds characters that can't be printed: correct it in {ENV_FILE}."
+            f"{name} holds characters that can't be printed: correct it in {env_file()}."
         )
     return value
 
@@ -78,11 +83,12 @@ def zitadel_domain() -> str:
     url = _checked_url("ZITADEL_DOMAIN", value if has_scheme else f"https://{value}")
     if not has_scheme and urlsplit(url).hostname in LOOPBACK:
         raise ConfigurationError(
-            f"ZITADEL_DOMAIN has no scheme: write http://{value} or https://{value} in {ENV_FILE}."
+            f"ZITADEL_DOMAIN has no scheme: write http://{value} or https://{value} in "
+            f"{env_file()}."
         )
     if urlsplit(url).path:
         raise ConfigurationError(
-            f"ZITADEL_DOMAIN has a path: only the scheme and the domain belong in {ENV_FILE}, "
+            f"ZITADEL_DOMAIN has a path: only the scheme and the domain belong in {env_file()}, "
             "as in https://example.zitadel.cloud."
         )
     return url.lower()
@@ -121,12 +127,12 @@ def key_file(name: str, key_type: str) -> dict[str, str]:
     except FileNotFoundError:
         raise ConfigurationError(
             f"{path} doesn't exist: save the JSON key that ZITADEL gave you there, or correct "
-            f"{name} in {ENV_FILE}."
+            f"{name} in {env_file()}."
         ) from None
     except OSError as error:
         raise ConfigurationError(
             f"{path} can't be read ({type(error).__name__}): correct its permissions, or {name} "
-            f"in {ENV_FILE}."
+            f"in {env_file()}."
         ) from None
     except (ValueError, RecursionError):
         content = None
@@ -135,13 +141,13 @@ def key_file(name: str, key_type: str) -> dict[str, str]:
     if isinstance(found, str) and found in KEY_FILE_OWNERS and found != key_type:
         raise ConfigurationError(
             f"{path} is {KEY_FILE_OWNERS[found][0]}, and {kind} is needed here: correct {name} "
-            f"in {ENV_FILE}."
+            f"in {env_file()}."
         )
     fields = ("keyId", "key", identity)
     if found != key_type or not all(_is_text(content.get(field)) for field in fields):
         raise ConfigurationError(
             f"{path} is not {kind} (JSON with type, {', '.join(fields)}): download the key from "
-            f"ZITADEL again, or correct {name} in {ENV_FILE}."
+            f"ZITADEL again, or correct {name} in {env_file()}."
         )
     return {field: content[field] for field in fields}
 
@@ -152,7 +158,7 @@ def _url(name: str, default: Callable[[], str]) -> str:
         logger.warning(
             "%s is not encrypted: secrets and tokens can be read on the way. Use https:// in %s.",
             value,
-            ENV_FILE,
+            env_file(),
         )
     return value
 
@@ -167,7 +173,7 @@ def _checked_url(name: str, value: str) -> str:
     if not usable or re.search(r"[\s@?#]", value):
         raise ConfigurationError(
             f"{name} is not an address such as https://example.zitadel.cloud: correct it in "
-            f"{ENV_FILE}."
+            f"{env_file()}."
         )
     return value.rstrip("/")
 

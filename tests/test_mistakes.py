@@ -108,6 +108,12 @@ def test_a_missing_value_or_a_placeholder(
     assert_one_sentence(start(folder), variable, str(folder / ".env"))
 
 
+def test_the_env_file_above_is_named_where_only_that_exists(tmp_path: Path) -> None:
+    folder = copy_folder("service-user-pat", tmp_path)
+    (tmp_path / ".env").write_text('PERSONAL_ACCESS_TOKEN="<YOUR_PERSONAL_ACCESS_TOKEN>"')
+    assert_one_sentence(start(folder), "placeholder", f" {tmp_path / '.env'}.")
+
+
 @pytest.mark.parametrize(
     ("value", "part"),
     [

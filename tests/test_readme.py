@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from programs import ROOT, clone
+import pytest
+import requests
+from dotenv import dotenv_values
+
+from conftest import Suite
+from programs import APIS, FLASK, ROOT, clone, running_api
 
 
 def command(name: str) -> str:
     """Return the command that stands below the mark `name` in the README."""
     pattern = rf"<!-- {name} -->\n```sh\n(.+)\n```"
     found = re.search(pattern, (ROOT / "README.md").read_text())
+    assert found, name
+    return found[1]
+
+
+def code(name: str) -> str:
+    """Return the Python code that stands below the mark `name` in the README."""
+    found = re.search(
+        rf"<!-- {name} -->\n```python\n(.+?)```", (ROOT / "README.md").read_text(), re.S
+    )
     assert found, name
     return found[1]
 
@@ -53,3 +68,28 @@ def test_the_second_command_runs_the_tests(tmp_path: Path) -> None:
 def test_the_readme_has_both_commands_on_its_first_screen() -> None:
     first_screen = (ROOT / "README.md").read_text().splitlines()[:24]
     assert command("demo") in first_screen and command("tests") in first_screen
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_the_app_in_the_readme_works(api: str, suite: Suite, tmp_path: Path) -> None:
+    for file in ("validator.py", "client_authentication.py"):
+        shutil.copy(ROOT / api / file, tmp_path)
+    app = code("app")
+    if api == "api-jwt":
+        shutil.copy(suite.folder / api / "api-key-file.json", tmp_path)
+        basic = re.search(r"ClientSecretBasic\(.+\)", app)
+        assert basic
+        app = app.replace("from client_authentication import ClientSecretBasic\n", "")
+        app = app.replace("app = Flask", f"{code('key')}\napp = Flask")
+        app = app.replace(basic[0], "client_authentication")
+    (tmp_path / "server.py").write_text(app)
+    variables = dotenv_values(suite.folder / "api-basic-authentication/.env")
+    token = dotenv_values(suite.folder / "service-user-pat/.env")["PERSONAL_ACCESS_TOKEN"]
+    with running_api(
+        tmp_path, FLASK, **{name: value or "" for name, value in variables.items()}
+    ) as url:
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = requests.get(f"{url}/messages", headers=headers, timeout=10)
+        assert answer.status_code == 200
+        assert list(answer.json()) == ["you are"]
+        assert requests.get(f"{url}/messages", timeout=10).status_code == 401
