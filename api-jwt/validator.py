@@ -32,10 +32,7 @@ logger = logging.getLogger(__name__)
 current_token = LocalProxy[dict[str, Any] | None](
     lambda: request.environ.get(ENVIRON_KEY) if has_request_context() else None
 )
-"""What ZITADEL said of this request's token, as in `jsonify(dict(current_token))`.
-
-None on a route without the check: ask with `if current_token:`.
-"""
+"""What ZITADEL said of this request's token; false, since None, on a route without the check."""
 
 
 class ValidatorError(HTTPException):
@@ -136,9 +133,8 @@ class ZitadelIntrospectTokenValidator:
         try:
             response = self._post(token)
         except (OSError, ValueError) as error:  # requests' own ones and a few that it lets through
-            is_tls = isinstance(error, requests.exceptions.SSLError) or type(error) is OSError
-            variable = "REQUESTS_CA_BUNDLE" if is_tls else "ZITADEL_DOMAIN"
-            raise _unavailable(f"{type(error).__name__}; see {variable}") from None
+            where = "ZITADEL_DOMAIN, and for its certificate REQUESTS_CA_BUNDLE"
+            raise _unavailable(f"{type(error).__name__}; see {where}") from None
         status = response.status_code
         if status >= 500 or status in (408, 429):
             raise _unavailable(f"status {status}", response.headers.get("Retry-After", ""))
