@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -167,6 +168,8 @@ def _checked_url(name: str, value: str) -> str:
     try:
         url = urlsplit(value)
         host = (url.hostname or "").encode("idna")  # refuses what no resolver could look up
+        if "[" in url.netloc:
+            IPv6Address(url.hostname)  # which Python 3.10 doesn't check
         usable = url.scheme in ("http", "https") and host and (url.port or 1)
     except ValueError:
         usable = False
