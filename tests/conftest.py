@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from local_zitadel import LocalZitadel, local_zitadel
 
+from local_zitadel import LocalZitadel, local_zitadel
 from programs import APIS, ROOT, SCRIPTS, copy_folder, run
 
 
