@@ -638,7 +638,7 @@ def domain_of(text: str) -> str:
         usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
     except ValueError:
         usable = False
-    if not usable:
+    if not usable or re.search(r"[\s@\\]", domain):
         raise ProvisionError("--domain is not an address such as https://example.zitadel.cloud.")
     if not has_scheme and url.hostname in LOOPBACK:
         raise ProvisionError(f"--domain needs a scheme here: is it http://{domain}?")

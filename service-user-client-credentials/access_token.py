@@ -67,7 +67,7 @@ class AccessToken(AuthBase):
     def _fetch(self) -> None:
         form, authentication = self.grant()
         asked_at = time.time()
-        answer = self._post(form, authentication or _NoAuthentication())
+        answer = self._post(form, authentication)
         token, life = answer.get("access_token"), answer.get("expires_in")
         if (
             not isinstance(token, str)
@@ -78,11 +78,16 @@ class AccessToken(AuthBase):
             raise TokenError(f"{self._token_url} gave no access token: check ZITADEL_TOKEN_URL.")
         self._token, self._fetched_at, self._life = token, asked_at, life
 
-    def _post(self, form: dict[str, str], authentication: AuthBase) -> dict[str, Any]:
+    def _post(self, form: dict[str, str], authentication: AuthBase | None) -> dict[str, Any]:
         url = self._token_url
         try:
             response = requests.post(
-                url, data=form, auth=authentication, timeout=self._timeout, allow_redirects=False
+                url,
+                data=form,
+                # With none at all, requests would take a password out of ~/.netrc.
+                auth=authentication or (lambda request: request),
+                timeout=self._timeout,
+                allow_redirects=False,
             )
         except (OSError, ValueError) as error:  # requests' own ones and a few that it lets through
             if isinstance(error, requests.exceptions.SSLError) or type(error) is OSError:
@@ -120,13 +125,6 @@ class AccessToken(AuthBase):
             "in .env must be the scheme and domain that ZITADEL itself uses, and for it localhost "
             "and 127.0.0.1 are not the same."
         )
-
-
-class _NoAuthentication(AuthBase):
-    """Keep requests from taking a password out of ~/.netrc."""
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        return request
 
 
 def _clock_difference(response: requests.Response) -> str:

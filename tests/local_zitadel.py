@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-SERVER = ROOT / "local-zitadel" / "server.py"
+from programs import ROOT
+
+SERVER = "local-zitadel/server.py"
 
 
 @dataclass
@@ -34,7 +35,7 @@ def local_zitadel(*arguments: str) -> Iterator[LocalZitadel]:
     """Run local-zitadel as a process of its own, at a free port unless `arguments` name one."""
     with tempfile.TemporaryDirectory() as directory:
         token_file, log_file = Path(directory, "admin.pat"), Path(directory, "log.txt")
-        command = [sys.executable, str(SERVER), "--port", "0", "--token-file", str(token_file)]
+        command = [sys.executable, SERVER, "--port", "0", "--token-file", str(token_file)]
         with log_file.open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
                 [*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +19,8 @@ import pytest
 import requests
 
 from contract import Contract, cases
-from local_zitadel import ROOT, SERVER, LocalZitadel, local_zitadel
+from local_zitadel import SERVER, LocalZitadel, local_zitadel
+from programs import ROOT, run
 
 LOCAL_CASES = cases(local_only=True)
 BY_ID = {case["id"]: case for case in cases()}
@@ -502,16 +502,11 @@ def test_a_connection_is_kept(provisioned: tuple[LocalZitadel, Contract]) -> Non
 # Starting and ending
 
 
-def start(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SERVER), *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
-
-
 def test_a_port_in_use_is_one_sentence(
     provisioned: tuple[LocalZitadel, Contract], tmp_path: Any
 ) -> None:
     port = provisioned[0].issuer.rsplit(":", 1)[1]
-    ended = start("--port", port, "--token-file", str(tmp_path / "admin.pat"))
+    ended = run(ROOT, SERVER, "--port", port, "--token-file", str(tmp_path / "admin.pat"))
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert ended.stderr.startswith(f"Port {port} can't be used")
@@ -522,7 +517,7 @@ def test_a_port_in_use_is_one_sentence(
 @pytest.mark.parametrize("place", ["missing/admin.pat", "folder", "folder/"])
 def test_an_unwritable_token_file_is_one_sentence(tmp_path: Any, place: str) -> None:
     (tmp_path / "folder").mkdir()
-    ended = start("--port", "0", "--token-file", f"{tmp_path}/{place}")
+    ended = run(ROOT, SERVER, "--port", "0", "--token-file", f"{tmp_path}/{place}")
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert "can't be written" in ended.stderr

@@ -10,15 +10,9 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    KeySerializationEncryption,
-    NoEncryption,
-    PrivateFormat,
-)
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from keys import RSA_KEY, pem
 from programs import APIS, GUNICORN, SCRIPTS, copy_folder, free_port, run
 from servers import Upstream
 
@@ -40,15 +34,6 @@ KEY_FILES = {"api-jwt": "api-key-file.json", "service-user-jwt": "client-key-fil
 REQUIRED = [(folder, name) for folder, settings in SETTINGS.items() for name in settings]
 
 
-def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, password: bytes = b"") -> str:
-    encryption: KeySerializationEncryption = (
-        BestAvailableEncryption(password) if password else NoEncryption()
-    )
-    encoded = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
-    return encoded.decode()
-
-
-RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 KEY_CONTENT = {
     "api-jwt": {
         "type": "application",

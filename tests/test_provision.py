@@ -15,8 +15,8 @@ import pytest
 from dotenv import dotenv_values
 
 from local_zitadel import local_zitadel
+from programs import ROOT, run
 
-SCRIPT = Path(__file__).resolve().parent.parent / "provision.py"
 FILES = (
     "api-jwt/.env",
     "api-jwt/api-key-file.json",
@@ -39,20 +39,14 @@ class Setup:
         self.directory = directory
 
     def command(self, *options: str, domain: str | None = None) -> list[str]:
-        """Return the command line that a person would type."""
-        command = [sys.executable, str(SCRIPT), "--domain", domain or self.domain]
+        """Return what a person would type behind `python`."""
+        command = ["provision.py", "--domain", domain or self.domain]
         command += ["--token-file", str(self.token_file), "--directory", str(self.directory)]
         return [*command, *options]
 
     def run(self, *options: str, status: int = 0, domain: str | None = None) -> str:
         """Run provision.py, check its exit status, and return what it printed."""
-        result = subprocess.run(
-            self.command(*options, domain=domain),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        result = run(ROOT, *self.command(*options, domain=domain))
         output = result.stdout + result.stderr
         assert result.returncode == status, output
         assert "Traceback" not in output
@@ -252,7 +246,8 @@ def test_another_project_has_users_of_its_own(setup: Setup, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("steps", [2, 5, 9, 14])
 def test_a_killed_run_is_completed_by_the_next(setup: Setup, steps: int) -> None:
-    with subprocess.Popen(setup.command(), stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, *setup.command()]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         for _ in range(steps):
             process.stdout.readline()
@@ -342,6 +337,8 @@ def test_an_unreachable_zitadel_is_told(setup: Setup) -> None:
         ("https://zitadel.example?x=1", "path or a query"),
         ("ftp://zitadel.example", "not an address"),
         ("https://", "not an address"),
+        ("https://:password@zitadel.example", "not an address"),
+        ("https://zitadel .example", "not an address"),
         ("http://localhost:99999", "not an address"),
     ],
 )

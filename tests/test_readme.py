@@ -17,19 +17,10 @@ from conftest import Suite
 from programs import APIS, FLASK, ROOT, clone, running_api
 
 
-def command(name: str) -> str:
-    """Return the command that stands below the mark `name` in the README."""
-    pattern = rf"<!-- {name} -->\n```sh\n(.+)\n```"
-    found = re.search(pattern, (ROOT / "README.md").read_text())
-    assert found, name
-    return found[1]
-
-
-def code(name: str) -> str:
-    """Return the Python code that stands below the mark `name` in the README."""
-    found = re.search(
-        rf"<!-- {name} -->\n```python\n(.+?)```", (ROOT / "README.md").read_text(), re.S
-    )
+def block(name: str) -> str:
+    """Return the code that stands below the mark `name` in the README."""
+    pattern = rf"<!-- {name} -->\n```\w+\n(.+?)\n```"
+    found = re.search(pattern, (ROOT / "README.md").read_text(), re.DOTALL)
     assert found, name
     return found[1]
 
@@ -40,7 +31,7 @@ def run_in_clone(name: str, into: Path, **variables: str) -> subprocess.Complete
     unset = ("VIRTUAL_ENV", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
     inherited = {key: value for key, value in os.environ.items() if key not in unset}
     return subprocess.run(
-        command(name),
+        block(name),
         shell=True,
         cwd=clone(into),
         env=inherited | {"PATH": path} | variables,
@@ -67,20 +58,20 @@ def test_the_second_command_runs_the_tests(tmp_path: Path) -> None:
 
 def test_the_readme_has_both_commands_on_its_first_screen() -> None:
     first_screen = (ROOT / "README.md").read_text().splitlines()[:24]
-    assert command("demo") in first_screen and command("tests") in first_screen
+    assert block("demo") in first_screen and block("tests") in first_screen
 
 
 @pytest.mark.parametrize("api", APIS)
 def test_the_app_in_the_readme_works(api: str, suite: Suite, tmp_path: Path) -> None:
     for file in ("validator.py", "client_authentication.py"):
         shutil.copy(ROOT / api / file, tmp_path)
-    app = code("app")
+    app = block("app")
     if api == "api-jwt":
         shutil.copy(suite.folder / api / "api-key-file.json", tmp_path)
         basic = re.search(r"ClientSecretBasic\(.+\)", app)
         assert basic
         app = app.replace("from client_authentication import ClientSecretBasic\n", "")
-        app = app.replace("app = Flask", f"{code('key')}\napp = Flask")
+        app = app.replace("app = Flask", f"{block('key')}\napp = Flask")
         app = app.replace(basic[0], "client_authentication")
     (tmp_path / "server.py").write_text(app)
     variables = dotenv_values(suite.folder / "api-basic-authentication/.env")

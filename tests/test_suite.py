@@ -11,7 +11,9 @@ import jwt
 import pytest
 import requests
 
+from client_authentication import PrivateKeyJWT
 from conftest import Suite
+from keys import RSA_KEY, pem
 from programs import APIS, FLASK, GUNICORN, SCRIPTS, run, running_api
 
 PUBLIC = "Public route - You don't need to be authenticated to see this."
@@ -161,15 +163,8 @@ def test_a_zitadel_that_refuses_the_api_is_500_and_explained_in_the_log(
     assert "Traceback" not in log and "tok3n" not in log and "wr0ng" not in log
 
 
-def test_the_assertion_is_reused_and_backdated(suite: Suite) -> None:
-    from cryptography.hazmat.primitives.asymmetric import rsa
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-    from client_authentication import PrivateKeyJWT
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    authentication = PrivateKeyJWT("client", "kid", pem, "https://example.com")
+def test_the_assertion_is_reused_and_backdated() -> None:
+    authentication = PrivateKeyJWT("client", "kid", pem(RSA_KEY), "https://example.com")
     prepared = [
         requests.Request("POST", "https://example.com", data={"token": f"a+b{n}"}).prepare()
         for n in range(2)
@@ -179,7 +174,7 @@ def test_the_assertion_is_reused_and_backdated(suite: Suite) -> None:
     assert bodies[0].startswith("token=a%2Bb0&") and bodies[1].startswith("token=a%2Bb1&")
     assert assertions[0] == assertions[1]
     claims = jwt.decode(
-        assertions[0], key.public_key(), algorithms=["RS256"], audience="https://example.com"
+        assertions[0], RSA_KEY.public_key(), algorithms=["RS256"], audience="https://example.com"
     )
     assert claims["iss"] == claims["sub"] == "client"
     assert -62 <= claims["iat"] - time.time() <= -59
