@@ -4,6 +4,7 @@ import functools
 import logging
 import math
 import re
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
@@ -81,6 +82,9 @@ class ZitadelIntrospectTokenValidator:
         introspection_url: ZITADEL's introspection endpoint.
         client_authentication: how this API authenticates there, as requests' `auth=` takes it.
         timeout: seconds until the connection must stand, seconds that ZITADEL may be silent.
+        cache: where answers about active tokens are kept, an object like cachelib's; by default
+            nowhere. Needs introspection_cache.py, and a `client_id` of `client_authentication`.
+        cache_seconds: for how long at most; so long a revoked token may still pass.
     """
 
     def __init__(
@@ -88,6 +92,8 @@ class ZitadelIntrospectTokenValidator:
         introspection_url: str,
         client_authentication: AuthBase,
         timeout: tuple[float, float] = (3, 10),
+        cache: Any = None,
+        cache_seconds: int = 30,
     ) -> None:
         self._url = introspection_url
         self._client_authentication = client_authentication
@@ -96,6 +102,12 @@ class ZitadelIntrospectTokenValidator:
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=100))
+        self._cache = None
+        if cache is not None:
+            from introspection_cache import IntrospectionCache  # here: without a cache no file
+
+            client_id = getattr(client_authentication, "client_id", None)
+            self._cache = IntrospectionCache(cache, cache_seconds, introspection_url, client_id)
 
     def __call__(self, roles: Roles | View = None) -> View:
         """Decorate a view. Raises ValueError if `roles` is empty or holds anything but text."""
@@ -116,7 +128,7 @@ class ZitadelIntrospectTokenValidator:
         return protected
 
     def _check(self, alternatives: Alternatives) -> None:
-        claims = self._introspect(_bearer_token())
+        claims = self._claims(_bearer_token())
         expiry = claims.get("exp", math.inf)
         expired = type(expiry) not in (int, float) or not expiry > time.time()
         if claims.get("active") is not True or expired:
@@ -128,6 +140,14 @@ class ZitadelIntrospectTokenValidator:
             wanted = " or ".join(" and ".join(sorted(roles)) for roles in alternatives)
             raise ValidatorError(403, "insufficient_scope", f"This needs the role {wanted}.")
         request.environ[ENVIRON_KEY] = claims
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        claims = self._cache.get(token) if self._cache else None
+        if claims is None:
+            claims = self._introspect(token)
+            if self._cache:
+                self._cache.set(token, claims)
+        return claims
 
     def _introspect(self, token: str) -> dict[str, Any]:
         try:
@@ -167,7 +187,7 @@ class ZitadelIntrospectTokenValidator:
             )
         except requests.ConnectionError as error:
             # ZITADEL may close an idle connection just as it is used again.
-            if repeat and any(isinstance(cause, ProtocolError) for cause in error.args):
+            if repeat and _found_dead(error):
                 return self._post(token, repeat=False)
             raise
 
@@ -195,6 +215,12 @@ def _bearer_token() -> str:
     if not B64TOKEN.fullmatch(token):
         raise ValidatorError(401, "invalid_token", "The access token is malformed.")
     return token
+
+
+def _found_dead(error: BaseException | None) -> bool:
+    while error and not isinstance(error, (ProtocolError, ssl.SSLEOFError)):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _unavailable(reason: str, retry_after: str = "") -> ValidatorError:

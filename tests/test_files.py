@@ -12,6 +12,7 @@ from programs import APIS, ROOT, SCRIPTS, git_files
 IDENTICAL = {
     "server.py": APIS,
     "validator.py": APIS,
+    "introspection_cache.py": APIS,
     "settings.py": (*APIS, *SCRIPTS),
     "call_api.py": tuple(SCRIPTS),
     "access_token.py": ("service-user-jwt", "service-user-client-credentials"),
@@ -27,7 +28,8 @@ def test_shared_files_are_identical(name: str, folders: tuple[str, ...]) -> None
 def test_the_apis_differ_only_in_how_they_authenticate() -> None:
     first, second = ({file.name for file in git_files() if file.parts[0] == api} for api in APIS)
     assert first == second == {
-        "README.md", "client_authentication.py", "server.py", "settings.py", "validator.py"
+        "README.md", "client_authentication.py", "introspection_cache.py", "server.py", "settings.py",
+        "validator.py",
     }  # fmt: skip
 
 
