@@ -219,7 +219,7 @@ def _bearer_token() -> str:
 
 def _found_dead(error: BaseException | None) -> bool:
     while error and not isinstance(error, (ProtocolError, ssl.SSLEOFError)):
-        error = error.__cause__ or error.__context__
+        error = error.__context__
     return error is not None
 
 

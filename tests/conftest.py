@@ -1,4 +1,4 @@
-"""A ZITADEL with everything created in it, for the tests that run the whole suite."""
+"""What many tests need: a scripted ZITADEL, and one with everything created in it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from requests.auth import HTTPBasicAuth
 
 from local_zitadel import LocalZitadel, local_zitadel
 from programs import APIS, ROOT, SCRIPTS, copy_folder, run
+from servers import Upstream
+from validator import ZitadelIntrospectTokenValidator
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """Provide a scripted introspection endpoint."""
+    upstream = Upstream()
+    yield upstream
+    upstream.stop()
+
+
+@pytest.fixture
+def require_auth(upstream: Upstream) -> ZitadelIntrospectTokenValidator:
+    """Provide the decorator, asking the scripted endpoint."""
+    authentication = HTTPBasicAuth("id", "s3cret")
+    return ZitadelIntrospectTokenValidator(upstream.url, authentication, timeout=(1, 0.5))
 
 
 class Suite(NamedTuple):

@@ -1,7 +1,14 @@
-"""Private keys for the tests."""
+"""Private keys for the tests, and a certificate."""
 
 from __future__ import annotations
 
+import datetime
+import ipaddress
+import ssl
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -21,3 +28,24 @@ def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, password: bytes = b
     )
     encoded = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
     return encoded.decode()
+
+
+def tls(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """Return what a server needs for TLS at 127.0.0.1, and the file of its certificate."""
+    host = ipaddress.ip_address("127.0.0.1")
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, str(host))])
+    now, day = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
+    certificate = (
+        x509.CertificateBuilder(name, name, RSA_KEY.public_key(), x509.random_serial_number())
+        .not_valid_before(now - day)
+        .not_valid_after(now + day)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(RSA_KEY, hashes.SHA256())
+    )
+    file, key_file = folder / "certificate.pem", folder / "key.pem"
+    file.write_bytes(certificate.public_bytes(Encoding.PEM))
+    key_file.write_text(pem(RSA_KEY))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file, key_file)
+    return context, file

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,16 +16,32 @@ from urllib.parse import parse_qs
 from flask import Flask
 from werkzeug.serving import make_server
 
+ROLES = "urn:zitadel:iam:org:project:roles"
+TOKEN = b"Authorization: Bearer abc.DEF-123_~+/=="
+
+
+def active(*roles: str) -> dict[str, Any]:
+    """Return an active answer as ZITADEL gives it, for a user with these roles."""
+    return {
+        "active": True,
+        "sub": "1",
+        "exp": int(time.time()) + 60,
+        ROLES: {role: {"2": "zitadel.localhost"} for role in roles},
+    }
+
 
 class Upstream:
     """An introspection endpoint that answers what it is told to and remembers what it was sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         """Answer every token as inactive until told otherwise."""
         self.answer({"active": False})
         self.forms: list[dict[str, str]] = []
         self.authorizations: list[str | None] = []
+        self.cookies: list[str | None] = []
         self.connections = 0
+        self._open: set[socket.socket] = set()
+        self._crowd: list[socket.socket] = []
         upstream = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -32,26 +49,38 @@ class Upstream:
             wbufsize = -1  # one packet an answer, or Nagle's algorithm delays each by 40 ms
 
             def setup(self) -> None:
+                if tls:
+                    self.request = tls.wrap_socket(self.request, server_side=True)
                 super().setup()
                 upstream.connections += 1
+                upstream._open.add(self.connection)
+
+            def finish(self) -> None:
+                upstream._open.discard(self.connection)
+                super().finish()
+                self.connection.close()
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 fields = parse_qs(body, keep_blank_values=True)
-                upstream.forms.append({name: values[0] for name, values in fields.items()})
+                form = {name: values[0] for name, values in fields.items()}
+                upstream.forms.append(form)
                 upstream.authorizations.append(self.headers["Authorization"])
+                upstream.cookies.append(self.headers["Cookie"])
                 time.sleep(upstream.delay)
                 if upstream.raw is not None:
-                    raw, upstream.raw = upstream.raw, None
-                    self.wfile.write(raw)
+                    self.wfile.write(upstream.raw)
                     self.close_connection = True
                     return
+                content = upstream.content
+                content = content(form["token"]) if callable(content) else content
+                answer = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response_only(upstream.status)
                 for name, value in upstream.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(upstream.body)))
+                self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
-                self.wfile.write(upstream.body)
+                self.wfile.write(answer)
                 # A keep-alive server closes an idle connection without a word.
                 self.close_connection = upstream.closes_quietly
 
@@ -59,26 +88,73 @@ class Upstream:
                 pass
 
         class Server(ThreadingHTTPServer):
+            request_queue_size = 128
+
             def handle_error(self, *arguments: object) -> None:
                 pass
 
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/oauth/v2/introspect"
+        self._server_type, self._handler = Server, Handler
+        self._port = 0
+        self.start()
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._port}/oauth/v2/introspect"
+
+    def answer(
+        self,
+        content: object = b"",
+        status: int = 200,
+        raw: bytes | None = None,
+        delay: float = 0,
+        closes_quietly: bool = False,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Answer with `content`: bytes as they stand, a function of the token, else as JSON.
+
+        Args:
+            content: what is answered.
+            status: its status.
+            raw: sent in place of all of this, and the connection closed after it.
+            delay: seconds to wait first.
+            closes_quietly: close the connection after each answer without saying so in it.
+            headers: more headers.
+        """
+        self.content, self.status, self.raw = content, status, raw
+        self.delay, self.closes_quietly = delay, closes_quietly
+        self.headers = headers or {}
+
+    def start(self) -> None:
+        """Listen, after a stop at the same port as before."""
+        while self._crowd:
+            self._crowd.pop().close()
+        self._server = self._server_type(("127.0.0.1", self._port), self._handler)
+        self._port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
-    def answer(self, content: object, status: int = 200, **headers: str) -> None:
-        """Answer with JSON, or with `content` as it stands if it is bytes."""
-        self.status = status
-        self.body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.raw: bytes | None = None
-        self.delay = 0.0
-        self.closes_quietly = False
-
-    def close(self) -> None:
-        """Stop listening."""
+    def stop(self) -> None:
+        """Stop listening and close the connections."""
         self._server.shutdown()
         self._server.server_close()
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def hang(self) -> None:
+        """Listen and let nobody in, as behind a firewall that drops packets."""
+        self.stop()
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self._port))
+        listener.listen(0)
+        self._crowd.append(listener)
+        for _ in range(100):
+            caller = socket.socket()
+            self._crowd.append(caller)
+            caller.settimeout(0.2)
+            try:
+                caller.connect(("127.0.0.1", self._port))
+            except TimeoutError:
+                return
+        raise AssertionError("The queue of connections has no end here.")
 
 
 @contextmanager

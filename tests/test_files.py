@@ -28,8 +28,8 @@ def test_shared_files_are_identical(name: str, folders: tuple[str, ...]) -> None
 def test_the_apis_differ_only_in_how_they_authenticate() -> None:
     first, second = ({file.name for file in git_files() if file.parts[0] == api} for api in APIS)
     assert first == second == {
-        "README.md", "client_authentication.py", "introspection_cache.py", "server.py", "settings.py",
-        "validator.py",
+        "README.md", "client_authentication.py", "introspection_cache.py", "server.py",
+        "settings.py", "validator.py",
     }  # fmt: skip
 
 

@@ -238,19 +238,19 @@ def test_whatever_a_token_endpoint_answers_is_explained(
     tmp_path: Path,
 ) -> None:
     upstream = Upstream()
-    upstream.answer(content, status, **headers)
+    upstream.answer(content, status, headers=headers)
     folder = prepare(name, tmp_path, ZITADEL_TOKEN_URL=upstream.url)
     assert_one_sentence(run(folder, SCRIPTS[name], *options), "ZITADEL")
-    upstream.close()
+    upstream.stop()
 
 
 def test_a_clock_that_differs_is_told(tmp_path: Path) -> None:
     upstream = Upstream()
     refusal = {"error": "server_error", "error_description": "Errors.Internal"}
-    upstream.answer(refusal, 500, Date=formatdate(time.time() - 300, usegmt=True))
+    upstream.answer(refusal, 500, headers={"Date": formatdate(time.time() - 300, usegmt=True)})
     folder = prepare("service-user-jwt", tmp_path, ZITADEL_TOKEN_URL=upstream.url)
     ended = run(folder, SCRIPTS["service-user-jwt"])
-    upstream.close()
+    upstream.stop()
     assert_one_sentence(ended)
     assert re.search(r"clock is (299|300|301) s ahead of ZITADEL's\.", ended.stderr)
 

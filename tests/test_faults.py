@@ -1,0 +1,227 @@
+"""What the decorator answers while ZITADEL fails, over real sockets, and that it recovers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from requests.auth import HTTPBasicAuth
+
+import keys
+from servers import TOKEN, Upstream, active, send, serving
+from validator import ZitadelIntrospectTokenValidator
+
+UNAVAILABLE = (503, "temporarily_unavailable")
+OUR_FAULT = (500, "server_error")
+INACTIVE = (401, "invalid_token")
+
+Break = Callable[[Upstream], None]
+
+
+def answers(content: object = b"", status: int = 200, **headers: str) -> Break:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda upstream: upstream.answer(content, status, headers=named)
+
+
+def sends(raw: bytes) -> Break:
+    return lambda upstream: upstream.answer(raw=raw)
+
+
+# What ZITADEL does, what the caller gets, `Retry-After`, what the log names.
+FAULTS: dict[str, tuple[Break, tuple[int, str], str | None, str]] = {
+    "refuses the connection": (Upstream.stop, UNAVAILABLE, "5", "ConnectionError"),
+    "lets nobody connect": (Upstream.hang, UNAVAILABLE, "5", "ConnectTimeout"),
+    "is silent": (lambda u: u.answer(active(), delay=0.7), UNAVAILABLE, "5", "ReadTimeout"),
+    "closes without an answer": (sends(b""), UNAVAILABLE, "5", "ConnectionError"),
+    "closes in the headers": (sends(b"HTTP/1.1 200 OK\r\nCont"), UNAVAILABLE, "5", "no JSON"),
+    "closes in mid-answer": (
+        sends(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"active": true'),
+        UNAVAILABLE, "5", "ChunkedEncodingError",
+    ),
+    "speaks no HTTP": (sends(b"SSH-2.0-OpenSSH_9.2\r\n"), UNAVAILABLE, "5", "ConnectionError"),
+    "sends a broken encoding": (
+        sends(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"),
+        UNAVAILABLE, "5", "ContentDecodingError",
+    ),
+    "500": (answers({"error": "server_error"}, 500), UNAVAILABLE, "5", "status 500"),
+    "502 with HTML": (answers(b"<html>", 502), UNAVAILABLE, "5", "status 502"),
+    "503 with a digit that is none": (
+        answers(b"", 503, Retry_After="\u00b2"), UNAVAILABLE, "5", "status 503",
+    ),
+    "408": (answers(b"", 408), UNAVAILABLE, "5", "status 408"),
+    "429": (answers(b"", 429, Retry_After="7"), UNAVAILABLE, "7", "status 429"),
+    "429 with a date": (
+        answers(b"", 429, Retry_After="Wed, 21 Oct 2099 07:28:00 GMT"),
+        UNAVAILABLE, "5", "status 429",
+    ),
+    "200 with HTML": (answers(b"<html>"), UNAVAILABLE, "5", "no JSON object"),
+    "200 with a list": (answers([]), UNAVAILABLE, "5", "no JSON object"),
+    "200 with nothing": (answers(), UNAVAILABLE, "5", "no JSON object"),
+    "200 with a depth": (answers(b"[" * 100_000), UNAVAILABLE, "5", "no JSON object"),
+    "200 with no text": (answers(b"\xff"), UNAVAILABLE, "5", "no JSON object"),
+    "a redirect to nowhere": (answers(b"", 302, Location="http://["), UNAVAILABLE, "5", ""),
+    "a redirect": (answers(b"", 301, Location="http://127.0.0.1:9/"), OUR_FAULT, None, "301"),
+    "a redirect to https": (
+        answers(b"", 307, Location="https://example.com/"), OUR_FAULT, None, "307",
+    ),
+    "204": (answers(b"", 204), OUR_FAULT, None, "204"),
+    "400 unauthorized_client": (
+        answers({"error": "unauthorized_client"}, 400), OUR_FAULT, None, "status 400",
+    ),
+    "400 invalid_client": (
+        answers({"error": "invalid_client", "error_description": "invalid basic auth"}, 400),
+        OUR_FAULT, None, "status 400",
+    ),
+    "401": (answers(b"", 401), OUR_FAULT, None, "status 401"),
+    "404 for an unknown host": (
+        answers(b"Instance not found", 404), OUR_FAULT, None, "status 404",
+    ),
+    "200 with {}": (answers({}), INACTIVE, None, ""),
+    "inactive": (answers({"active": False}), INACTIVE, None, ""),
+    "active as text": (answers({"active": "true"}), INACTIVE, None, ""),
+    "active as a number": (answers({"active": 1}), INACTIVE, None, ""),
+    "active as null": (answers({"active": None}), INACTIVE, None, ""),
+    "active as a list": (answers({"active": [True]}), INACTIVE, None, ""),
+    "exp in the past": (answers(active() | {"exp": 1}), INACTIVE, None, ""),
+    "exp as text": (answers(active() | {"exp": "9999999999"}), INACTIVE, None, ""),
+    "exp as null": (answers(active() | {"exp": None}), INACTIVE, None, ""),
+    "exp as a truth": (answers(active() | {"exp": True}), INACTIVE, None, ""),
+    "exp as a list": (answers(active() | {"exp": [9999999999]}), INACTIVE, None, ""),
+    "exp as no number": (answers(b'{"active": true, "exp": NaN}'), INACTIVE, None, ""),
+}  # fmt: skip
+
+
+def application(require_auth: ZitadelIntrospectTokenValidator) -> Flask:
+    app = Flask(__name__)
+    app.add_url_rule("/", view_func=require_auth(lambda: {"message": "in"}))
+    return app
+
+
+@pytest.fixture
+def base_url(require_auth: ZitadelIntrospectTokenValidator) -> Iterator[str]:
+    with serving(application(require_auth)) as base_url:
+        yield base_url
+
+
+@pytest.mark.parametrize("zitadel", FAULTS)
+def test_a_fault_has_its_answer_and_passes(
+    zitadel: str, base_url: str, upstream: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    fault, expected, retry_after, logged = FAULTS[zitadel]
+    upstream.answer(active())
+    assert send(base_url, "/", TOKEN)[0] == 200
+
+    fault(upstream)
+    status, headers, body = send(base_url, "/", TOKEN)
+    assert (status, body["error"]) == expected
+    assert headers["content-type"] == "application/json"
+    assert headers.get("retry-after") == retry_after
+    assert headers.get("www-authenticate") == (
+        'Bearer realm="api", error="invalid_token"' if status == 401 else None
+    )
+    log = "".join(r.getMessage() for r in caplog.records if r.name == "validator")
+    assert (log == "") == (status == 401)  # an inactive token is nobody's fault here
+    assert logged in log
+    assert ("ZITADEL_DOMAIN" in log) == (status == 500 or "Error;" in log or "Timeout;" in log)
+    for secret in ("abc.DEF", "s3cret", "aWQ6czNjcmV0"):
+        assert secret not in caplog.text + json.dumps([headers, body])
+
+    upstream.stop()
+    upstream.start()
+    upstream.answer(active())
+    assert send(base_url, "/", TOKEN)[0] == 200
+
+
+@pytest.mark.parametrize("zitadel", ["is silent", "500", "429", "closes in mid-answer"])
+def test_after_a_fault_zitadel_is_not_asked_again(
+    zitadel: str, base_url: str, upstream: Upstream
+) -> None:
+    FAULTS[zitadel][0](upstream)
+    assert send(base_url, "/", TOKEN)[0] == 503
+    assert len(upstream.forms) == 1
+
+
+def test_an_answer_without_an_end_is_active(base_url: str, upstream: Upstream) -> None:
+    upstream.answer({"active": True})
+    assert send(base_url, "/", TOKEN)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "logged"),
+    [
+        ("NO_PROXY", "http://zitadel.invalid/", "ZITADEL_DOMAIN"),
+        ("REQUESTS_CA_BUNDLE", "https://127.0.0.1:9/", "REQUESTS_CA_BUNDLE"),
+    ],
+    ids=["an unknown name", "a missing file of certificates"],
+)
+def test_an_address_that_cannot_work_is_503(
+    variable: str,
+    url: str,
+    logged: str,
+    require_auth: ZitadelIntrospectTokenValidator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv(variable, "/nowhere.pem")
+    unreachable = ZitadelIntrospectTokenValidator(url, HTTPBasicAuth("id", "s3cret"))
+    with serving(application(unreachable)) as base_url:
+        status, _, body = send(base_url, "/", TOKEN)
+    assert (status, body["error"]) == UNAVAILABLE
+    assert logged in caplog.text
+
+
+def test_a_certificate_that_nobody_vouches_for_is_503_until_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    context, certificate = keys.tls(tmp_path)
+    upstream = Upstream(context)
+    upstream.answer(active())
+    require_auth = ZitadelIntrospectTokenValidator(upstream.url, HTTPBasicAuth("id", "s3cret"))
+    with serving(application(require_auth)) as base_url:
+        assert send(base_url, "/", TOKEN)[0] == 503
+        assert "SSLError" in caplog.text and "REQUESTS_CA_BUNDLE" in caplog.text
+        assert upstream.forms == []
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        assert send(base_url, "/", TOKEN)[0] == 200
+    upstream.stop()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("seen", [True, False], ids=["seen in time", "met in use"])
+def test_a_connection_that_was_closed_while_idle_goes_unnoticed(
+    scheme: str, seen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, certificate = keys.tls(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    upstream = Upstream(context if scheme == "https" else None)
+    upstream.answer(active(), closes_quietly=True)
+    require_auth = ZitadelIntrospectTokenValidator(upstream.url, HTTPBasicAuth("id", "s3cret"))
+    if not seen:  # it is closed in the moment between this look and the request
+        monkeypatch.setattr("urllib3.connectionpool.is_connection_dropped", lambda _: False)
+    with serving(application(require_auth)) as base_url:
+        assert [send(base_url, "/", TOKEN)[0] for _ in range(5)] == [200] * 5
+    assert len(upstream.forms) == 5
+    upstream.stop()
+
+
+def test_a_zitadel_that_closes_every_connection_is_asked_twice_and_no_more(
+    base_url: str, upstream: Upstream
+) -> None:
+    upstream.answer(raw=b"")
+    assert send(base_url, "/", TOKEN)[0] == 503
+    assert len(upstream.forms) == 2
+
+
+def test_one_connection_serves_many_requests(base_url: str, upstream: Upstream) -> None:
+    upstream.answer(active())
+    assert {send(base_url, "/", TOKEN)[0] for _ in range(20)} == {200}
+    assert upstream.connections == 1
+
+
+def test_cookies_are_not_kept(base_url: str, upstream: Upstream) -> None:
+    upstream.answer(active(), headers={"Set-Cookie": "session=1; Path=/"})
+    assert [send(base_url, "/", TOKEN)[0] for _ in range(2)] == [200, 200]
+    assert upstream.cookies == [None, None]
