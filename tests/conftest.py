@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jwt
 import pytest
 from requests.auth import HTTPBasicAuth
 
@@ -28,6 +30,20 @@ def require_auth(upstream: Upstream) -> ZitadelIntrospectTokenValidator:
     """Provide the decorator, asking the scripted endpoint."""
     authentication = HTTPBasicAuth("id", "s3cret")
     return ZitadelIntrospectTokenValidator(upstream.url, authentication, timeout=(1, 0.5))
+
+
+@pytest.fixture
+def signatures(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Provide a list that grows by the time of each signature."""
+    made: list[float] = []
+    encode = jwt.encode
+
+    def counting(*arguments: Any, **options: Any) -> str:
+        made.append(time.monotonic())
+        return encode(*arguments, **options)
+
+    monkeypatch.setattr(jwt, "encode", counting)
+    return made
 
 
 class Suite(NamedTuple):

@@ -62,7 +62,7 @@ def free_port() -> int:
 def running_api(folder: Path, command: tuple[str, ...] = FLASK, **variables: str) -> Iterator[str]:
     """Run the API in `folder` on a free port and give its address."""
     port = free_port()
-    address = f"127.0.0.1:{port}" if command is GUNICORN else str(port)
+    address = f"127.0.0.1:{port}" if "gunicorn" in command else str(port)
     log_file = folder / "log.txt"
     with log_file.open("w") as log:
         process = subprocess.Popen(

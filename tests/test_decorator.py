@@ -102,7 +102,12 @@ def test_roles_open_a_route(
     assert send(base_url, path, TOKEN)[0] == status
 
 
-@pytest.mark.parametrize("claim", [None, [], ["editor"], "editor", 1, True, {}, {"x": "editor"}])
+@pytest.mark.parametrize(
+    "claim",
+    [None, [], ["editor"], [["editor"]], [{"editor": {}}], "editor", "", 1, 0, -1.5, True, False,
+     {}, {"x": "editor"}, {"Editor": {}}, {"editor ": {}}, {"": {}}, {"editor,admin": {}},
+     {"x": {"editor": {}}}, {"editor\x00": {}}, {"\ud800": {}}],
+)  # fmt: skip
 def test_a_roles_claim_of_another_type_holds_no_roles(
     claim: object, base_url: str, upstream: Upstream
 ) -> None:

@@ -7,13 +7,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import jwt
 import pytest
 import requests
 
-from client_authentication import PrivateKeyJWT
 from conftest import Suite
-from keys import RSA_KEY, pem
 from programs import APIS, FLASK, GUNICORN, SCRIPTS, run, running_api
 
 PUBLIC = "Public route - You don't need to be authenticated to see this."
@@ -161,24 +158,6 @@ def test_a_zitadel_that_refuses_the_api_is_500_and_explained_in_the_log(
     log = (folder / "log.txt").read_text()
     assert "ZITADEL refuses this API's own request" in log
     assert "Traceback" not in log and "tok3n" not in log and "wr0ng" not in log
-
-
-def test_the_assertion_is_reused_and_backdated() -> None:
-    authentication = PrivateKeyJWT("client", "kid", pem(RSA_KEY), "https://example.com")
-    prepared = [
-        requests.Request("POST", "https://example.com", data={"token": f"a+b{n}"}).prepare()
-        for n in range(2)
-    ]
-    bodies = [str(authentication(request).body) for request in prepared]
-    assertions = [body.partition("client_assertion=")[2] for body in bodies]
-    assert bodies[0].startswith("token=a%2Bb0&") and bodies[1].startswith("token=a%2Bb1&")
-    assert assertions[0] == assertions[1]
-    claims = jwt.decode(
-        assertions[0], RSA_KEY.public_key(), algorithms=["RS256"], audience="https://example.com"
-    )
-    assert claims["iss"] == claims["sub"] == "client"
-    assert -62 <= claims["iat"] - time.time() <= -59
-    assert jwt.get_unverified_header(assertions[0])["kid"] == "kid"
 
 
 def token_of_new_user(suite: Suite, name: str) -> str:

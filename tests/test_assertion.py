@@ -1,0 +1,119 @@
+"""The client assertion of api-jwt: reused, renewed in time, and right with a wrong clock."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs
+
+import jwt
+import pytest
+import requests
+from dotenv import dotenv_values
+from flask import Flask
+
+import client_authentication
+import validator
+from client_authentication import PrivateKeyJWT
+from conftest import Suite
+from keys import RSA_KEY, pem
+from servers import send, serving
+
+ISSUER = "https://zitadel.example"
+
+
+class Clock:
+    """The clock of this machine, as many seconds ahead as a test says."""
+
+    def __init__(self, ahead: float = 0) -> None:
+        self.ahead = ahead
+
+    def time(self) -> float:
+        return time.time() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in (client_authentication, validator):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def new_authentication() -> PrivateKeyJWT:
+    return PrivateKeyJWT("client", "kid", pem(RSA_KEY), ISSUER)
+
+
+def sent_form(authentication: PrivateKeyJWT, token: str = "a+b/c=") -> dict[str, list[str]]:
+    """Return the form of an introspection request that was authenticated."""
+    request = requests.Request("POST", ISSUER, data={"token": token}, auth=authentication)
+    return parse_qs(str(request.prepare().body))
+
+
+def assertion(authentication: PrivateKeyJWT) -> str:
+    return sent_form(authentication)["client_assertion"][0]
+
+
+def test_the_form_carries_the_token_and_the_assertion() -> None:
+    form = sent_form(new_authentication())
+    assert form["token"] == ["a+b/c="]
+    assert form["client_assertion_type"] == [
+        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    ]
+    (signed,) = form["client_assertion"]
+    claims = jwt.decode(signed, RSA_KEY.public_key(), algorithms=["RS256"], audience=ISSUER)
+    assert claims["iss"] == claims["sub"] == "client"
+    assert -62 <= claims["iat"] - time.time() <= -59
+    assert jwt.get_unverified_header(signed) == {"alg": "RS256", "typ": "JWT", "kid": "kid"}
+
+
+def test_the_content_length_is_that_of_the_whole_form() -> None:
+    request = requests.Request("POST", ISSUER, data={"token": "a"}, auth=new_authentication())
+    prepared = request.prepare()
+    assert prepared.headers["Content-Length"] == str(len(prepared.body or b""))
+
+
+def test_one_signature_serves_five_minutes_of_load_and_always_holds(
+    clock: Clock, signatures: list[float]
+) -> None:
+    authentication = new_authentication()
+    with ThreadPoolExecutor(32) as threads:
+        for second in range(0, 1200, 10):
+            clock.ahead = second
+            burst = threads.map(assertion, itertools.repeat(authentication, 32))
+            (signed,) = set(burst)
+            claims = jwt.decode(signed, options={"verify_signature": False})
+            assert claims["exp"] - clock.time() > 590
+            assert claims["iat"] < clock.time() - 59
+    assert len(signatures) == 4
+
+
+def test_a_clock_that_is_set_back_renews_it(clock: Clock, signatures: list[float]) -> None:
+    authentication = new_authentication()
+    assertion(authentication)
+    clock.ahead = -3600
+    claims = jwt.decode(assertion(authentication), options={"verify_signature": False})
+    assert claims["iat"] < clock.time()
+    assert len(signatures) == 2
+
+
+@pytest.mark.parametrize(
+    ("ahead", "status"), [(0, 200), (50, 200), (-180, 200), (120, 500), (-1200, 500)]
+)
+def test_a_clock_that_is_wrong_by_less_than_a_minute_ahead_or_some_minutes_behind_works(
+    ahead: float, status: int, clock: Clock, suite: Suite, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock.ahead = ahead
+    key = json.loads((suite.folder / "api-jwt/api-key-file.json").read_text())
+    token = dotenv_values(suite.folder / "service-user-pat/.env")["PERSONAL_ACCESS_TOKEN"]
+    authentication = PrivateKeyJWT(key["clientId"], key["keyId"], key["key"], suite.zitadel.issuer)
+    require_auth = validator.ZitadelIntrospectTokenValidator(
+        f"{suite.zitadel.issuer}/oauth/v2/introspect", authentication
+    )
+    app = Flask(__name__)
+    app.add_url_rule("/", view_func=require_auth("read:messages")(lambda: {"message": "in"}))
+    with serving(app) as base_url:
+        assert send(base_url, "/", f"Authorization: Bearer {token}".encode())[0] == status
+    assert ("its clock" in caplog.text) == (status == 500)

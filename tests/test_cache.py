@@ -1,0 +1,281 @@
+"""The optional cache: what it keeps, for how long, and what happens when it fails."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cachelib import FileSystemCache, RedisCache, SimpleCache
+from flask import Flask, Response, jsonify
+from flask_caching import Cache
+from requests.auth import HTTPBasicAuth
+
+from redis_server import redis_server
+from servers import ROLES, TOKEN, Upstream, active, send, serving
+from validator import ZitadelIntrospectTokenValidator, current_token
+
+SECRET = "abc.DEF"
+
+
+class Authentication(HTTPBasicAuth):
+    """Authenticates as the API with this client id."""
+
+    def __init__(self, client_id: str) -> None:
+        super().__init__(client_id, "s3cret")
+        self.client_id = client_id
+
+
+class Memory(dict[str, Any]):
+    """A store that remembers for ever, and the seconds that it was told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timeouts: list[int] = []
+
+    def set(self, key: str, value: Any, timeout: int) -> None:
+        self[key] = value
+        self.timeouts.append(timeout)
+
+
+class Fixed:
+    """A store that always returns the same, and takes everything."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def get(self, key: str) -> Any:
+        return self.value
+
+    def set(self, key: str, value: Any, timeout: int) -> None:
+        pass
+
+
+class Broken:
+    """A store that is out of order, one way or the other."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def get(self, key: str) -> Any:
+        raise self.error
+
+    def set(self, key: str, value: Any, timeout: int) -> None:
+        raise self.error
+
+
+@pytest.fixture(scope="session")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as port:
+        yield port
+
+
+@pytest.fixture(params=["SimpleCache", "FileSystemCache", "RedisCache", "Flask-Caching"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """Provide each kind of store that the documentation names."""
+    if request.param == "RedisCache":
+        return RedisCache(port=request.getfixturevalue("redis_port"), key_prefix=str(tmp_path))
+    if request.param == "FileSystemCache":
+        return FileSystemCache(str(tmp_path))
+    return SimpleCache() if request.param == "SimpleCache" else Cache()
+
+
+def application(url: str, client_id: str = "api", **options: Any) -> Flask:
+    """Return an application whose decorator has these options."""
+    authentication = Authentication(client_id)
+    require_auth = ZitadelIntrospectTokenValidator(url, authentication, **options)
+    app = Flask(__name__)
+    if isinstance(options.get("cache"), Cache):
+        options["cache"].init_app(app, config={"CACHE_TYPE": "SimpleCache"})
+
+    @app.get("/")
+    @require_auth
+    def private() -> Response:
+        claims = jsonify(dict(current_token))
+        current_token["sub"] = "changed by the view"
+        return claims
+
+    @app.get("/editor")
+    @require_auth("editor")
+    def editor() -> Response:
+        return jsonify(dict(current_token))
+
+    return app
+
+
+def test_without_a_cache_each_request_is_introspected(upstream: Upstream) -> None:
+    upstream.answer(active())
+    with serving(application(upstream.url)) as base_url:
+        assert send(base_url, "/", TOKEN)[0] == 200
+        upstream.answer({"active": False})
+        assert send(base_url, "/", TOKEN)[0] == 401
+
+
+def test_an_active_answer_is_kept(store: Any, upstream: Upstream) -> None:
+    upstream.answer(active("reader"))
+    with serving(application(upstream.url, cache=store)) as base_url:
+        first, second = (send(base_url, "/", TOKEN) for _ in range(2))
+        assert first[0] == second[0] == 200
+        assert first[2] == second[2] == upstream.content
+        assert send(base_url, "/editor", TOKEN)[0] == 403
+        assert len(upstream.forms) == 1
+        send(base_url, "/", TOKEN + b"=")
+        assert len(upstream.forms) == 2
+
+
+def test_a_revoked_token_is_gone_within_the_seconds_given(store: Any, upstream: Upstream) -> None:
+    upstream.answer(active())
+    with serving(application(upstream.url, cache=store, cache_seconds=2)) as base_url:
+        assert send(base_url, "/", TOKEN)[0] == 200
+        kept_at = time.monotonic()
+        upstream.answer({"active": False})
+        while send(base_url, "/", TOKEN)[0] == 200:
+            assert time.monotonic() < kept_at + 2.5
+            time.sleep(0.05)
+        assert send(base_url, "/", TOKEN)[0] == 401
+
+
+def test_no_token_can_be_read_in_the_store(store: Any, upstream: Upstream, tmp_path: Path) -> None:
+    upstream.answer(active() | {"marker": "kept"})
+    with serving(application(upstream.url, cache=store)) as base_url:
+        assert send(base_url, "/", TOKEN)[0] == 200
+    content = repr(vars(getattr(store, "cache", store)))
+    content += "".join(f"{file} {file.read_bytes()!r}" for file in tmp_path.iterdir())
+    if isinstance(store, RedisCache):
+        client = store._read_client
+        content += repr([(key, client.get(key)) for key in client.keys()])
+    assert "kept" in content
+    assert SECRET not in content
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "cache_seconds", "expected"),
+    [(60, 30, [30]), (20.9, 30, [20]), (1.5, 30, [1]), (0.9, 30, []), (60, 1, [1]), (60, 0, []),
+     (60, -1, []), (10**400, 30, [30])],
+)  # fmt: skip
+def test_it_is_kept_for_the_lesser_of_the_seconds_given_and_the_tokens_own(
+    lifetime: float, cache_seconds: int, expected: list[int], upstream: Upstream
+) -> None:
+    store = Memory()
+    with serving(application(upstream.url, cache=store, cache_seconds=cache_seconds)) as base_url:
+        expiry = time.time() + lifetime if lifetime < 1e9 else lifetime
+        upstream.answer(active() | {"exp": expiry})
+        assert send(base_url, "/", TOKEN)[0] == 200
+    assert store.timeouts == expected
+
+
+def test_the_tokens_end_counts_even_if_the_store_forgets_nothing(upstream: Upstream) -> None:
+    upstream.answer(active() | {"exp": time.time() + 2})
+    with serving(application(upstream.url, cache=Memory())) as base_url:
+        assert [send(base_url, "/", TOKEN)[0] for _ in range(2)] == [200, 200]
+        assert len(upstream.forms) == 1
+        upstream.answer({"active": False})
+        time.sleep(2)
+        assert send(base_url, "/", TOKEN)[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ({"active": False}, 401),
+        ({"active": "true", "exp": 9999999999}, 401),
+        ({"active": True, "exp": 1}, 401),
+        ({"active": True, "exp": "9999999999"}, 401),
+        ({"active": True}, 200),
+        ([], 503),
+        (b"<html>", 503),
+    ],
+)
+def test_only_active_answers_with_an_end_are_kept(
+    answer: object, status: int, upstream: Upstream
+) -> None:
+    store = Memory()
+    upstream.answer(answer)
+    with serving(application(upstream.url, cache=store)) as base_url:
+        assert send(base_url, "/", TOKEN)[0] == status
+    assert not store
+
+
+def test_two_apis_on_one_store_never_see_each_others_answers(
+    store: Any, upstream: Upstream
+) -> None:
+    elsewhere = Upstream()
+    upstream.answer(active("editor"))
+    with serving(application(upstream.url, "first", cache=store)) as base_url:
+        assert send(base_url, "/editor", TOKEN)[0] == 200
+    upstream.answer({"active": False})
+    for url, client_id in ((upstream.url, "second"), (elsewhere.url, "first")):
+        with serving(application(url, client_id, cache=store)) as base_url:
+            assert send(base_url, "/editor", TOKEN)[0] == 401
+    elsewhere.stop()
+
+
+def test_two_processes_of_one_api_share_what_they_know(tmp_path: Path, upstream: Upstream) -> None:
+    upstream.answer(active())
+    for _ in range(2):
+        store = FileSystemCache(str(tmp_path))
+        with serving(application(upstream.url, cache=store)) as base_url:
+            assert send(base_url, "/", TOKEN)[0] == 200
+    assert len(upstream.forms) == 1
+
+
+LIES: dict[str, Callable[[], Any]] = {
+    "dead": lambda: Broken(ConnectionError("abc.DEF")),
+    "out of memory": lambda: Broken(MemoryError()),
+    "bytes": lambda: Fixed(json.dumps(active("editor")).encode()),
+    "a dictionary": lambda: Fixed(active("editor")),
+    "a truth": lambda: Fixed(True),
+    "a number": lambda: Fixed(0),
+    "no text": lambda: Fixed(""),
+    "garbage": lambda: Fixed("\x80\x04garbage"),
+    "a depth": lambda: Fixed("[" * 100_000),
+    "a list": lambda: Fixed("[true]"),
+    "without an end": lambda: Fixed('{"active": true}'),
+    "inactive": lambda: Fixed(json.dumps(active("editor") | {"active": False})),
+    "nearly active": lambda: Fixed(json.dumps(active("editor") | {"active": 1})),
+    "expired": lambda: Fixed(json.dumps(active("editor") | {"exp": time.time() - 1})),
+    "an end that is no number": lambda: Fixed('{"active": true, "exp": NaN}'),
+    "an end as text": lambda: Fixed('{"active": true, "exp": "9999999999"}'),
+}
+
+
+@pytest.mark.parametrize("answer", [active("editor"), active(), {"active": False}])
+@pytest.mark.parametrize("lie", LIES)
+def test_a_store_that_fails_or_lies_costs_one_introspection(
+    lie: str, answer: dict[str, Any], upstream: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.answer(answer)
+    expected = 401 if not answer["active"] else 200 if answer[ROLES] else 403
+    with serving(application(upstream.url, cache=LIES[lie]())) as base_url:
+        assert send(base_url, "/editor", TOKEN)[0] == expected
+    assert len(upstream.forms) == 1
+    assert SECRET not in caplog.text
+    if lie in ("dead", "out of memory", "bytes", "garbage"):
+        assert "The cache of introspection answers failed" in caplog.text
+
+
+def test_a_redis_that_is_gone_costs_one_introspection(
+    upstream: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.answer(active())
+    store = RedisCache(host="127.0.0.1", port=9, socket_connect_timeout=1, retry=None)
+    with serving(application(upstream.url, cache=store)) as base_url:
+        assert [send(base_url, "/", TOKEN)[0] for _ in range(2)] == [200, 200]
+    assert len(upstream.forms) == 2
+    assert "ConnectionError" in caplog.text
+
+
+def test_a_cache_needs_a_client_id(upstream: Upstream) -> None:
+    with pytest.raises(ValueError, match="client_id"):
+        ZitadelIntrospectTokenValidator(
+            upstream.url, HTTPBasicAuth("id", "s3cret"), cache=SimpleCache()
+        )
+
+
+@pytest.mark.parametrize("seconds", [None, "soon", float("nan"), float("inf")])
+def test_seconds_that_are_no_number_are_refused_at_once(seconds: Any, upstream: Upstream) -> None:
+    with pytest.raises((TypeError, ValueError, OverflowError)):
+        application(upstream.url, cache=SimpleCache(), cache_seconds=seconds)

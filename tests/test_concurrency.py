@@ -1,0 +1,113 @@
+"""Many callers at once, in one process and in several."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+from flask import Flask, Response, jsonify
+
+from client_authentication import PrivateKeyJWT
+from conftest import Suite
+from keys import RSA_KEY, pem
+from programs import APIS, running_api
+from servers import Upstream, active, send, serving
+from validator import ZitadelIntrospectTokenValidator, current_token
+
+THREADS = 32
+
+
+def header(token: str) -> bytes:
+    return f"Authorization: Bearer {token}".encode()
+
+
+def whose(token: str) -> dict[str, Any]:
+    """Answer as a ZITADEL where each token is of a user of its own, and half are editors."""
+    editor = token.endswith("e")
+    return active(*["editor"] if editor else []) | {"sub": token}
+
+
+@pytest.fixture
+def app(upstream: Upstream) -> Flask:
+    """Provide an application that has never been called."""
+    authentication = PrivateKeyJWT("client", "kid", pem(RSA_KEY), "https://zitadel.example")
+    require_auth = ZitadelIntrospectTokenValidator(upstream.url, authentication)
+    upstream.answer(whose)
+    app = Flask(__name__)
+
+    @app.get("/")
+    @require_auth
+    def private() -> Response:
+        before = current_token["sub"]
+        time.sleep(0.01)  # others come meanwhile
+        assert current_token["sub"] == before
+        return jsonify(before)
+
+    return app
+
+
+def test_a_cold_start_of_many_threads_makes_one_assertion_and_one_pool(
+    app: Flask, upstream: Upstream, signatures: list[float]
+) -> None:
+    together = threading.Barrier(THREADS)
+
+    def call(number: int) -> int:
+        together.wait()
+        return send(base_url, "/", header(f"t{number}"))[0]
+
+    with serving(app) as base_url, ThreadPoolExecutor(THREADS) as threads:
+        assert set(threads.map(call, range(THREADS))) == {200}
+        first = upstream.connections
+        assert first <= THREADS
+        assert set(threads.map(call, range(THREADS * 4))) == {200}
+    assert len(signatures) == 1
+    assert len({form["client_assertion"] for form in upstream.forms}) == 1
+    assert upstream.connections <= THREADS < len(upstream.forms)
+
+
+def test_no_thread_sees_anothers_token(app: Flask) -> None:
+    def call(number: int) -> bool:
+        return bool(send(base_url, "/", header(f"t{number}"))[2] == f"t{number}")
+
+    with serving(app) as base_url, ThreadPoolExecutor(THREADS) as threads:
+        assert all(threads.map(call, range(1000)))
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(
+    "options",
+    [("--workers", "3"), ("--workers", "2", "--worker-class", "gthread", "--threads", "8")],
+    ids=["sync", "gthread"],
+)
+def test_preloaded_gunicorn_workers_each_judge_rightly(
+    api: str, options: tuple[str, ...], suite: Suite, upstream: Upstream
+) -> None:
+    def judge(token: str) -> dict[str, Any]:
+        role = {"r": ["read:messages"], "w": ["write:messages"]}.get(token[-1], [])
+        return active(*role) | {"active": token[-1] != "i"}
+
+    def call(number: int) -> tuple[str, int]:
+        kind = "rwi"[number % 3]
+        answer = requests.get(
+            f"{base_url}/api/private-scoped",
+            headers={"Authorization": f"Bearer {number}{kind}"},
+            timeout=30,
+        )
+        return kind, answer.status_code
+
+    upstream.answer(judge)
+    command = ("-m", "gunicorn", "server:app", "--preload", *options, "--bind")
+    folder = suite.folder / api
+    with (
+        running_api(folder, command, ZITADEL_INTROSPECTION_URL=upstream.url) as base_url,
+        ThreadPoolExecutor(THREADS) as threads,
+    ):
+        counted = Counter(threads.map(call, range(300)))
+    assert counted == {("r", 200): 100, ("w", 403): 100, ("i", 401): 100}
+    log = (folder / "log.txt").read_text()
+    assert log.count("Booting worker with pid") == int(options[1])
