@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +12,11 @@ from typing import Any, NamedTuple
 
 import jwt
 import pytest
+import redis
 from requests.auth import HTTPBasicAuth
 
 from local_zitadel import LocalZitadel, local_zitadel
-from programs import APIS, ROOT, SCRIPTS, copy_folder, run
+from programs import APIS, ROOT, SCRIPTS, copy_folder, free_port, run
 from servers import Upstream
 from validator import ZitadelIntrospectTokenValidator
 
@@ -65,3 +69,31 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
         ended = run(ROOT, *command, *files)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         yield Suite(zitadel, folder)
+
+
+@pytest.fixture(scope="session")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Provide the port of a Redis that runs. Where none is installed, only CI fails."""
+    program = shutil.which("redis-server")
+    if not program:
+        missing = "There is no redis-server: install it, as with `apt-get install redis-server`."
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    port, folder = free_port(), tmp_path_factory.mktemp("redis")
+    options = f"--port {port} --bind 127.0.0.1 --dir {folder} --appendonly no".split()
+    process = subprocess.Popen([program, *options, "--save", ""], stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 20
+        with redis.Redis(port=port) as client:
+            while True:
+                try:
+                    client.ping()
+                    break
+                except redis.ConnectionError:
+                    assert process.poll() is None and time.monotonic() < end
+                    time.sleep(0.02)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)

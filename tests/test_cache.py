@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from flask import Flask, Response, jsonify
 from flask_caching import Cache
 from requests.auth import HTTPBasicAuth
 
-from redis_server import redis_server
 from servers import ROLES, TOKEN, Upstream, active, send, serving
 from validator import ZitadelIntrospectTokenValidator, current_token
 
@@ -65,12 +64,6 @@ class Broken:
 
     def set(self, key: str, value: Any, timeout: int) -> None:
         raise self.error
-
-
-@pytest.fixture(scope="session")
-def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as port:
-        yield port
 
 
 @pytest.fixture(params=["SimpleCache", "FileSystemCache", "RedisCache", "Flask-Caching"])

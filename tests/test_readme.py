@@ -8,13 +8,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from dotenv import dotenv_values
+from flask import Flask, request
 
+from client_authentication import PrivateKeyJWT
 from conftest import Suite
+from keys import RSA_KEY, pem
 from programs import APIS, FLASK, ROOT, clone, running_api
+from servers import TOKEN, Upstream, active, send, serving
+from validator import ZitadelIntrospectTokenValidator
 
 
 def block(name: str) -> str:
@@ -84,3 +90,35 @@ def test_the_app_in_the_readme_works(api: str, suite: Suite, tmp_path: Path) -> 
         assert answer.status_code == 200
         assert list(answer.json()) == ["you are"]
         assert requests.get(f"{url}/messages", timeout=10).status_code == 401
+
+
+def test_the_cache_in_the_readme_works(upstream: Upstream, redis_port: int) -> None:
+    redis = block("redis")
+    assert '"localhost"' in redis
+    for cache in (block("cache"), f"{redis}\n{block('cache')}".replace("SimpleCache()", "cache")):
+        names: dict[str, Any] = {
+            "ZitadelIntrospectTokenValidator": ZitadelIntrospectTokenValidator,
+            "introspection_url": upstream.url,
+            "client_authentication": PrivateKeyJWT("api", "kid", pem(RSA_KEY), "https://zitadel"),
+        }
+        exec(cache.replace('"localhost"', f'"localhost", {redis_port}'), names)
+        app = Flask(__name__)
+        app.add_url_rule("/", view_func=names["require_auth"](lambda: {"message": "in"}))
+        upstream.answer(active())
+        before = len(upstream.forms)
+        with serving(app) as base_url:
+            assert [send(base_url, "/", TOKEN)[0] for _ in range(2)] == [200, 200]
+        assert len(upstream.forms) == before + 1
+
+
+def test_the_preflight_requests_in_the_readme_pass(
+    upstream: Upstream, require_auth: ZitadelIntrospectTokenValidator
+) -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/", view_func=lambda: {"message": "in"})
+    exec(block("preflight"), {"app": app, "request": request, "require_auth": require_auth})
+    upstream.answer(active("read:messages"))
+    with serving(app) as base_url:
+        assert requests.options(base_url, timeout=5).status_code == 200
+        assert send(base_url, "/")[0] == 401
+        assert send(base_url, "/", TOKEN)[0] == 200
