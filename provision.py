@@ -58,6 +58,10 @@ class ProvisionError(Exception):
     """What went wrong, in sentences for the person who started this."""
 
 
+class RefusedError(ProvisionError):
+    """ZITADEL refused a call, so that it changed nothing."""
+
+
 class Progress:
     """Print each step, and remember what was changed."""
 
@@ -143,26 +147,26 @@ class Zitadel:
         return answer
 
 
-def refusal(path: str, status: int, content: Json) -> ProvisionError:
+def refusal(path: str, status: int, content: Json) -> RefusedError:
     """Return the error that tells why ZITADEL refused the administrator's call."""
     name = path.rsplit("/", 1)[-1]
     message = content["message"]
     if status == 401:
-        return ProvisionError(
+        return RefusedError(
             "ZITADEL doesn't accept the administrator's token: it is wrong, expired, or of "
             "another ZITADEL. Make a new personal access token for its service user."
         )
     if status == 403 or "membership not found" in message:
-        return ProvisionError(
+        return RefusedError(
             "The administrator's token is valid, but its service user may not do this "
             f"({name}): make it an Org Owner in ZITADEL's console, under Organization."
         )
     if status == 404 and content.get("code") != "not_found":
-        return ProvisionError(
+        return RefusedError(
             f"This ZITADEL doesn't know the call {path}: it is too old for provision.py. "
             "Update it, or create everything by hand as the folders' READMEs say."
         )
-    return ProvisionError(f"ZITADEL refused {name} with status {status}: {message}")
+    return RefusedError(f"ZITADEL refused {name} with status {status}: {message}")
 
 
 class Folder:
@@ -217,9 +221,19 @@ class Run:
     expiration: str
 
     def __post_init__(self) -> None:
-        """Note which projects the .env files name, as far as provision.py wrote them."""
+        """Note which projects are ours: those that the .env files written here name.
+
+        From before the project is created until the first .env names it, a claim does.
+        """
         folders = [folder for folder in self.folders.values() if folder.written_here]
         self.known_projects = {folder.get("PROJECT_ID") for folder in folders} - {""}
+        self.claim_file = self.folders["service-user-jwt"].path / ".provision-project"
+        self.claim = f"{self.zitadel.domain} {self.project_name}"
+
+    def owns(self, project_id: str) -> bool:
+        """Tell whether the project was made from here, or may be used all the same."""
+        is_claimed = read_text(self.claim_file) == self.claim
+        return self.use_existing_project or is_claimed or project_id in self.known_projects
 
     def username(self, name: str) -> str:
         """Return the user name: unlike projects' names, ZITADEL lets it exist only once."""
@@ -266,7 +280,7 @@ def find_project(run: Run) -> Json | None:
     for project in run.zitadel.call(f"{PROJECTS}/ListProjects", body).get("projects", []):
         if project["name"] != run.project_name or project["organizationId"] != run.organization:
             continue
-        if run.use_existing_project or project["projectId"] in run.known_projects:
+        if run.owns(project["projectId"]):
             return dict(project)
         raise ProvisionError(
             f"ZITADEL has a project {run.project_name} already, and no .env file here tells that "
@@ -501,6 +515,26 @@ def refuse_foreign_files(run: Run) -> None:
             )
 
 
+def provide_project(run: Run) -> str:
+    """See to it that the project exists and that a .env names it, and return its id."""
+    if not find_project(run):
+        run.claim_file.write_text(run.claim, encoding="utf-8")
+    what = f"project {run.project_name}"
+    body = {"organizationId": run.organization, "name": run.project_name}
+    try:
+        project = ensure(run, what, lambda: find_project(run), f"{PROJECTS}/CreateProject", body)
+    except RefusedError:
+        run.claim_file.unlink(missing_ok=True)
+        raise
+    project_id = str(project["projectId"])
+    if run.claim_file.exists():
+        token_url = f"{run.zitadel.domain}/oauth/v2/token"
+        values = {"PROJECT_ID": project_id, "ZITADEL_TOKEN_URL": token_url}
+        write_folder(run, "service-user-jwt", values)
+        run.claim_file.unlink()
+    return project_id
+
+
 def provide_api(run: Run, project_id: str, name: str) -> None:
     """See to it that the API exists and that its folder holds credentials that work."""
     method = "PRIVATE_KEY_JWT" if name == "api-jwt" else "BASIC"
@@ -573,15 +607,7 @@ def provision(run: Run, force: bool) -> None:
             raise ProvisionError(f"{folder.path} can't be written to: see --directory.")
     if not force:
         refuse_foreign_files(run)
-    what = f"project {run.project_name}"
-    body = {"organizationId": run.organization, "name": run.project_name}
-    project = ensure(run, what, lambda: find_project(run), f"{PROJECTS}/CreateProject", body)
-    project_id = project["projectId"]
-    if f"created {what}" in run.say.changes:
-        # So that a run after an interruption knows whose the project is.
-        token_url = f"{run.zitadel.domain}/oauth/v2/token"
-        values = {"PROJECT_ID": project_id, "ZITADEL_TOKEN_URL": token_url}
-        write_folder(run, "service-user-jwt", values)
+    project_id = provide_project(run)
     role = {"projectId": project_id, "roleKey": ROLE, "displayName": "Read messages"}
     create(run, f"role {ROLE}", f"{PROJECTS}/AddProjectRole", role)
     for name in APIS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -66,6 +67,13 @@ class Setup:
         """Return every file in the directory."""
         files = (file for file in self.directory.rglob("*") if file.is_file())
         return {file.relative_to(self.directory).as_posix(): file.read_bytes() for file in files}
+
+    def check_no_file_is_half_written(self) -> None:
+        """Check that each file is whole; the temporary one of a killed run doesn't count."""
+        for file in self.directory.rglob("*"):
+            if file.is_file() and not file.name.startswith(".provision-"):
+                text = file.read_text()
+                assert text.endswith("'\n") or json.loads(text)
 
     def env(self, folder: str) -> dict[str, str | None]:
         """Return the values of the folder's .env."""
@@ -244,19 +252,64 @@ def test_another_project_has_users_of_its_own(setup: Setup, tmp_path: Path) -> N
     assert len(lines(setup.run(), "kept")) == 5
 
 
-@pytest.mark.parametrize("steps", [2, 5, 9, 14])
-def test_a_killed_run_is_completed_by_the_next(setup: Setup, steps: int) -> None:
-    command = [sys.executable, *setup.command()]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        for _ in range(steps):
-            process.stdout.readline()
-        process.kill()
+KILLED = """
+import os, sys
+import provision
 
-    output = setup.run()
+changes, send = int(sys.argv.pop(1)), provision.Zitadel.send
 
-    assert len(lines(output, "proved")) == 5
-    assert not list(setup.directory.rglob(".provision-*"))
+def send_and_die(zitadel, path, *arguments, **options):
+    global changes
+    answer = send(zitadel, path, *arguments, **options)
+    changes -= path.startswith("/zitadel.") and "/List" not in path
+    if changes == 0:
+        os._exit(9)
+    return answer
+
+provision.Zitadel.send = send_and_die
+sys.exit(provision.main())
+"""
+
+
+def test_a_run_that_was_killed_after_any_change_is_completed_by_the_next(setup: Setup) -> None:
+    changes = 0
+    while True:
+        changes += 1
+        setup.directory = setup.directory.with_name(f"killed-{changes}")
+        options = ["--project-name", f"Killed {changes}"]
+        command = setup.command(*options)[1:]
+        if run(ROOT, "-c", KILLED, str(changes), *command).returncode != 9:
+            break
+        output = setup.run(*options)
+        assert len(lines(output, "proved")) == 5
+        assert {*FILES} <= setup.contents().keys() <= {*FILES, "service-user-jwt/.env.old"}
+        assert len(lines(setup.run(*options), "kept")) == 5
+    assert changes == 16 and len(setup.contents()) == len(FILES)  # each change, and none more
+
+
+def test_a_killed_process_leaves_no_half_written_file(setup: Setup) -> None:
+    for wanted in ("created  project", "written  service-user-jwt/.env", "proved   api-jwt"):
+        command = [sys.executable, *setup.command()]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            while not (line := process.stdout.readline()).startswith(wanted):
+                assert line, wanted
+            process.kill()
+        setup.check_no_file_is_half_written()
+        setup.run("--delete", "--yes")
+        shutil.rmtree(setup.directory)
+
+
+def test_a_refused_project_is_not_claimed(setup: Setup, tmp_path: Path) -> None:
+    setup.run()
+    weak = tmp_path / "weak.pat"
+    weak.write_text(str(setup.env("service-user-pat")["PERSONAL_ACCESS_TOKEN"]))
+    elsewhere = Setup(setup.domain, weak, tmp_path / "elsewhere")
+    assert "Org Owner" in elsewhere.run("--project-name", "Wanted", status=2)
+    setup.directory = tmp_path / "first"
+    setup.run("--project-name", "Wanted")
+    elsewhere.token_file = setup.token_file
+    assert "--use-existing-project" in elsewhere.run("--project-name", "Wanted", status=2)
 
 
 def test_delete_removes_everything_and_a_new_run_makes_it_again(setup: Setup) -> None:
