@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from datetime import datetime, timezone
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import NoReturn
@@ -120,7 +121,7 @@ def key_file(name: str, key_type: str) -> dict[str, str]:
 
     A relative path starts at this folder. `key_type` is what the file's `type` must be:
     "application" for an API, "serviceaccount" for a service user. Raises ConfigurationError if
-    the file is missing, is no key file of ZITADEL's, or belongs to the other kind.
+    the file is missing, is no key file of ZITADEL's, belongs to the other kind, or has expired.
     """
     path = FOLDER / required(name)
     try:
@@ -149,6 +150,11 @@ def key_file(name: str, key_type: str) -> dict[str, str]:
         raise ConfigurationError(
             f"{path} is not {kind} (JSON with type, {', '.join(fields)}): download the key from "
             f"ZITADEL again, or correct {name} in {env_file()}."
+        )
+    if _has_passed(content.get("expirationDate")):
+        raise ConfigurationError(
+            f"{path} holds a key that has expired, by this machine's clock: make a new one in "
+            f"ZITADEL and save it there, or correct {name} in {env_file()}."
         )
     return {field: content[field] for field in fields}
 
@@ -179,6 +185,15 @@ def _checked_url(name: str, value: str) -> str:
             f"{env_file()}."
         )
     return value.rstrip("/")
+
+
+def _has_passed(date: object) -> bool:
+    """Tell whether an `expirationDate`, which is RFC 3339 in UTC, is in the past."""
+    try:
+        end = datetime.strptime(str(date)[:19], "%Y-%m-%dT%H:%M:%S")
+    except ValueError:
+        return False
+    return end.replace(tzinfo=timezone.utc) < datetime.now(timezone.utc)
 
 
 def _is_text(value: object) -> bool:

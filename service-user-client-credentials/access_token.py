@@ -20,9 +20,9 @@ class TokenError(Exception):
 class AccessToken(AuthBase):
     """Add an access token to each request; fetch it when it is first needed and before it ends.
 
-    Safe to share between threads: one of them fetches and the others wait for it. A subclass
-    says with `grant()` how it asks for the token. An API's refusal is never a reason to fetch
-    again: the API has the last word on a token.
+    Safe to share between threads: one of them fetches, and the others wait for its token or share
+    its error. A subclass says with `grant()` how it asks for the token. An API's refusal is never
+    a reason to fetch again: the API has the last word on a token.
 
     Args:
         token_url: ZITADEL's token endpoint.
@@ -39,6 +39,8 @@ class AccessToken(AuthBase):
         self._token = ""
         self._fetched_at = 0.0
         self._life = 0.0
+        self._failed_at = 0.0
+        self._failure = ""
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add the Authorization header to `request` and hand it back. Raises TokenError."""
@@ -47,12 +49,19 @@ class AccessToken(AuthBase):
 
     def token(self) -> str:
         """Return an access token that is still good for a while. Raises TokenError."""
+        arrived_at = time.monotonic()
         with self._lock:
+            if self._failed_at > arrived_at:  # in the thread that was waited for
+                raise TokenError(self._failure)
             # A tenth of its life early, and a minute at most; the lower bound, since a clock
             # may be set back.
             usable = self._life - min(60, self._life / 10)
             if not self._fetched_at <= time.time() < self._fetched_at + usable:
-                self._fetch()
+                try:
+                    self._fetch()
+                except TokenError as error:
+                    self._failed_at, self._failure = time.monotonic(), str(error)
+                    raise
             return self._token
 
     def origin(self) -> str:

@@ -73,7 +73,7 @@ class Upstream:
                     self.close_connection = True
                     return
                 content = upstream.content
-                content = content(form["token"]) if callable(content) else content
+                content = content(form) if callable(content) else content
                 answer = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response_only(upstream.status)
                 for name, value in upstream.headers.items():
@@ -108,7 +108,7 @@ class Upstream:
         closes_quietly: bool = False,
         headers: dict[str, str] | None = None,
     ) -> None:
-        """Answer with `content`: bytes as they stand, a function of the token, else as JSON.
+        """Answer with `content`: bytes as they stand, a function of the form, else as JSON.
 
         Args:
             content: what is answered.

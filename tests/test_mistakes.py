@@ -155,6 +155,14 @@ def test_the_other_kind_of_key_file(name: str, tmp_path: Path) -> None:
     assert_one_sentence(start(folder), sentence, str(folder / KEY_FILES[name]))
 
 
+@pytest.mark.parametrize("end", ["2020-01-01T00:00:00Z", "2020-01-01T00:00:00.123456789Z"])
+def test_a_key_that_has_expired(end: str, tmp_path: Path) -> None:
+    expired = KEY_CONTENT["service-user-jwt"] | {"expirationDate": end}
+    folder = prepare("service-user-jwt", tmp_path, key_file=expired)
+    ended = run(folder, SCRIPTS[folder.name])
+    assert_one_sentence(ended, "expired", "client-key-file.json", "CLIENT_PRIVATE_KEY_FILE_PATH")
+
+
 @pytest.mark.parametrize("name", KEY_FILES)
 @pytest.mark.parametrize(
     "change",

@@ -1,0 +1,146 @@
+"""The access token that renews itself, which people copy out of the client folders."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+
+import access_token
+from access_token import AccessToken, TokenError
+from client_credentials import ClientCredentialsToken
+from jwt_profile import JWTProfileToken
+from keys import RSA_KEY, pem
+from servers import Upstream
+
+THREADS = 16
+REFUSED = {"error": "invalid_request", "error_description": "Errors.User.NotActive"}
+
+
+class Clock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(access_token, "time", clock)
+    return clock
+
+
+@pytest.fixture(params=["JWT profile", "client credentials"])
+def token(request: pytest.FixtureRequest, upstream: Upstream) -> AccessToken:
+    """Provide each kind of token, which asks the scripted endpoint."""
+    if request.param == "JWT profile":
+        return JWTProfileToken(upstream.url, "https://zitadel", "s", "1", "kid", pem(RSA_KEY))
+    return ClientCredentialsToken(upstream.url, "s", "user", "s3cret")
+
+
+def gives(upstream: Upstream, life: float) -> Callable[[dict[str, str]], dict[str, Any]]:
+    """Return what issues a token with a number of its own to each request."""
+    return lambda _: {"access_token": f"t{len(upstream.forms)}", "expires_in": life}
+
+
+@pytest.mark.parametrize(("life", "kept"), [(2, 1.7), (60, 53), (3600, 3539), (43200, 43139)])
+def test_it_is_fetched_once_and_renewed_before_it_ends(
+    life: float, kept: float, token: AccessToken, upstream: Upstream, clock: Clock
+) -> None:
+    upstream.answer(gives(upstream, life))
+    assert token.token() == "t1"
+    clock.now += kept
+    assert token.token() == "t1"
+    clock.now += (life - kept) * 0.9
+    assert token.token() == "t2"
+    assert len(upstream.forms) == 2
+
+
+def test_a_token_of_two_seconds_is_never_used_after_its_end(
+    token: AccessToken, upstream: Upstream
+) -> None:
+    issued: dict[str, float] = {}
+
+    def issue(_: dict[str, str]) -> dict[str, Any]:
+        name = f"t{len(upstream.forms)}"
+        issued[name] = time.monotonic()
+        return {"access_token": name, "expires_in": 2}
+
+    upstream.answer(issue)
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        assert time.monotonic() - issued[token.token()] < 2
+        time.sleep(0.01)
+    assert len(issued) in (3, 4)
+
+
+def test_a_clock_that_is_set_back_fetches_anew(
+    token: AccessToken, upstream: Upstream, clock: Clock
+) -> None:
+    upstream.answer(gives(upstream, 3600))
+    assert token.token() == "t1"
+    clock.now -= 7200
+    assert token.token() == "t2"
+
+
+def together(token: AccessToken) -> list[str]:
+    """Return what so many threads get that ask for the token at the same moment."""
+    barrier = threading.Barrier(THREADS)
+
+    def ask(_: int) -> str:
+        barrier.wait()
+        try:
+            return token.token()
+        except TokenError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        return list(threads.map(ask, range(THREADS)))
+
+
+def test_many_threads_ask_for_one_token(token: AccessToken, upstream: Upstream) -> None:
+    upstream.answer(gives(upstream, 3600), delay=0.2)
+    assert set(together(token)) == {"t1"}
+    assert len(upstream.forms) == 1
+
+
+def test_a_refused_renewal_is_one_request_and_one_error_for_all_who_wait(
+    token: AccessToken, upstream: Upstream, clock: Clock
+) -> None:
+    upstream.answer(gives(upstream, 60))
+    assert token.token() == "t1"
+    clock.now += 59
+    upstream.answer(REFUSED, 400, delay=0.2)
+    (sentence,) = set(together(token))
+    assert sentence == "The service user is deactivated: activate it in ZITADEL."
+    assert len(upstream.forms) == 2
+
+    with pytest.raises(TokenError, match="deactivated"):
+        token.token()
+    assert len(upstream.forms) == 3
+
+    upstream.answer(gives(upstream, 60))
+    assert token.token() == "t4"
+
+
+def test_an_apis_refusal_fetches_nothing(token: AccessToken, upstream: Upstream) -> None:
+    upstream.answer(gives(upstream, 3600))
+    api = Upstream()
+    api.answer({"error": "invalid_token"}, 401)
+    for _ in range(2):
+        assert requests.post(api.url, {"a": "b"}, auth=token, timeout=5).status_code == 401
+    api.stop()
+    assert api.authorizations == ["Bearer t1"] * 2
+    assert len(upstream.forms) == 1
