@@ -125,10 +125,14 @@ class Zitadel:
                 allow_redirects=False,
             )
         except (OSError, ValueError) as error:  # requests' own ones and a few that it lets through
-            if isinstance(error, requests.exceptions.SSLError) or type(error) is OSError:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error) or type(error) is OSError:
                 raise ProvisionError(
                     f"The certificate of {self.domain} isn't trusted: name the file of its "
                     "authority in the variable REQUESTS_CA_BUNDLE."
+                ) from None
+            if isinstance(error, requests.exceptions.SSLError):
+                raise ProvisionError(
+                    f"{self.domain} doesn't speak https: is it http:// instead?"
                 ) from None
             if isinstance(error, requests.Timeout):
                 raise ProvisionError(f"{self.domain} didn't answer in time: try again.") from None

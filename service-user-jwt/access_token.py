@@ -99,10 +99,15 @@ class AccessToken(AuthBase):
                 allow_redirects=False,
             )
         except (OSError, ValueError) as error:  # requests' own ones and a few that it lets through
-            if isinstance(error, requests.exceptions.SSLError) or type(error) is OSError:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error) or type(error) is OSError:
                 raise TokenError(
                     f"The certificate of {url} isn't trusted: name the file of its authority in "
                     "REQUESTS_CA_BUNDLE."
+                ) from None
+            if isinstance(error, requests.exceptions.SSLError):
+                raise TokenError(
+                    f"{url} doesn't speak https: correct ZITADEL_DOMAIN in .env, with http:// "
+                    "instead of https:// perhaps."
                 ) from None
             raise TokenError(
                 f"ZITADEL can't be reached at {url} ({type(error).__name__}): start it, or correct "

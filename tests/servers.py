@@ -31,7 +31,10 @@ def active(*roles: str) -> dict[str, Any]:
 
 
 class Upstream:
-    """An introspection endpoint that answers what it is told to and remembers what it was sent."""
+    """A ZITADEL that answers what it is told to and remembers what it was sent.
+
+    What `paths` names is always answered with 200, and everything else as `answer` says.
+    """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         """Answer every token as inactive until told otherwise."""
@@ -39,6 +42,7 @@ class Upstream:
         self.forms: list[dict[str, str]] = []
         self.authorizations: list[str | None] = []
         self.cookies: list[str | None] = []
+        self.paths: dict[str, object] = {}
         self.connections = 0
         self._open: set[socket.socket] = set()
         self._crowd: list[socket.socket] = []
@@ -61,7 +65,7 @@ class Upstream:
                 self.connection.close()
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                body = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
                 fields = parse_qs(body, keep_blank_values=True)
                 form = {name: values[0] for name, values in fields.items()}
                 upstream.forms.append(form)
@@ -72,10 +76,10 @@ class Upstream:
                     self.wfile.write(upstream.raw)
                     self.close_connection = True
                     return
-                content = upstream.content
+                content = upstream.paths.get(self.path, upstream.content)
                 content = content(form) if callable(content) else content
                 answer = content if isinstance(content, bytes) else json.dumps(content).encode()
-                self.send_response_only(upstream.status)
+                self.send_response_only(200 if self.path in upstream.paths else upstream.status)
                 for name, value in upstream.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answer)))
@@ -83,6 +87,8 @@ class Upstream:
                 self.wfile.write(answer)
                 # A keep-alive server closes an idle connection without a word.
                 self.close_connection = upstream.closes_quietly
+
+            do_GET = do_POST  # noqa: N815
 
             def log_message(self, *arguments: object) -> None:
                 pass
@@ -97,7 +103,8 @@ class Upstream:
         self._port = 0
         self.start()
         scheme = "https" if tls else "http"
-        self.url = f"{scheme}://127.0.0.1:{self._port}/oauth/v2/introspect"
+        self.base_url = f"{scheme}://127.0.0.1:{self._port}"
+        self.url = f"{self.base_url}/oauth/v2/introspect"
 
     def answer(
         self,

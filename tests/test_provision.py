@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from keys import tls
 from local_zitadel import local_zitadel
 from programs import ROOT, run
+from servers import Upstream
 
 FILES = (
     "api-jwt/.env",
@@ -370,6 +372,90 @@ def test_another_name_of_the_same_machine_is_told(setup: Setup) -> None:
     wrong = setup.domain.replace("localhost", "127.0.0.1")
 
     assert "external domain" in setup.run(status=2, domain=wrong)
+
+
+@pytest.fixture
+def scripted(upstream: Upstream) -> Upstream:
+    """Provide a ZITADEL that is one by its discovery document only."""
+    upstream.paths["/.well-known/openid-configuration"] = {"issuer": upstream.base_url}
+    return upstream
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "told"),
+    [
+        (401, {"code": "unauthenticated"}, "doesn't accept the administrator's token"),
+        (403, {"code": "permission_denied", "message": "No matching permissions"}, "Org Owner"),
+        (404, b"404 page not found", "too old"),
+        (500, {"code": "internal", "message": "boom"}, "with status 500: boom"),
+        (503, b"", "can't answer at the moment (status 503)"),
+        (429, b"", "can't answer at the moment (status 429)"),
+        (200, {}, "lacks 'org'"),
+        (200, b"<html>", "lacks 'org'"),
+    ],
+)
+def test_each_refusal_of_zitadels_is_told(
+    status: int, content: object, told: str, setup: Setup, scripted: Upstream
+) -> None:
+    scripted.answer(content, status)
+    output = setup.run(status=2, domain=scripted.base_url)
+    assert told in output
+    assert "Nothing was changed. It is safe to run it again" in output
+    assert "PAT" not in output
+
+
+def test_a_refusal_in_mid_run_tells_what_was_done(setup: Setup, scripted: Upstream) -> None:
+    scripted.paths |= {
+        "/management/v1/orgs/me": {"org": {"id": "1"}},
+        "/zitadel.project.v2.ProjectService/ListProjects": {},
+        "/zitadel.project.v2.ProjectService/CreateProject": {"projectId": "2"},
+    }
+    scripted.answer({"code": "permission_denied"}, 403)
+    output = setup.run(status=2, domain=scripted.base_url)
+    assert "Done so far: created project Quotes; written service-user-jwt/.env." in output
+    assert "It is safe to run it again: what exists is used." in output
+
+
+def test_a_zitadel_that_is_slow_is_told(setup: Setup, scripted: Upstream) -> None:
+    scripted.answer({}, delay=2)
+    impatient = "import provision, sys; provision.TIMEOUTS = (1, 1); sys.exit(provision.main())"
+    ended = run(ROOT, "-c", impatient, *setup.command(domain=scripted.base_url)[1:])
+    assert ended.returncode == 2
+    assert f"{scripted.base_url} didn't answer in time: try again." in ended.stderr
+
+
+def test_a_redirect_is_told(setup: Setup, upstream: Upstream) -> None:
+    upstream.answer(b"", 308, headers={"Location": "https://zitadel.example/"})
+    assert "https:// instead of http://" in setup.run(status=2, domain=upstream.base_url)
+
+
+def test_https_where_http_is_spoken_is_told(setup: Setup) -> None:
+    domain = setup.domain.replace("http:", "https:")
+    assert "doesn't speak https: is it http:// instead?" in setup.run(status=2, domain=domain)
+
+
+def test_http_where_https_is_spoken_is_told(setup: Setup, tmp_path: Path) -> None:
+    upstream = Upstream(tls(tmp_path)[0])
+    output = setup.run(status=2, domain=upstream.base_url.replace("https:", "http:"))
+    upstream.stop()
+    assert "can't be reached" in output and "check the address" in output
+
+
+def test_a_certificate_is_trusted_once_its_file_is_named(setup: Setup, tmp_path: Path) -> None:
+    context, certificate = tls(tmp_path)
+    upstream = Upstream(context)
+    upstream.paths["/.well-known/openid-configuration"] = {"issuer": upstream.base_url}
+    upstream.answer({"code": "unauthenticated"}, 401)
+    command = setup.command(domain=upstream.base_url)
+    for bundle, told in (
+        ("", "isn't trusted: name the file of its authority in the variable REQUESTS_CA_BUNDLE"),
+        ("/nowhere.pem", "isn't trusted"),
+        (str(certificate), "doesn't accept the administrator's token"),
+    ):
+        ended = run(ROOT, *command, **({"REQUESTS_CA_BUNDLE": bundle} if bundle else {}))
+        assert ended.returncode == 2
+        assert told in ended.stderr
+    upstream.stop()
 
 
 def test_an_unreachable_zitadel_is_told(setup: Setup) -> None:

@@ -1,0 +1,141 @@
+"""What the scripts say of mistakes that only show at ZITADEL, each made against local-zitadel."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import requests
+
+from conftest import Suite
+from programs import APIS, FLASK, SCRIPTS, run, running_api
+from servers import Upstream
+
+KEY = "service-user-jwt"
+SECRET = "service-user-client-credentials"
+
+# Runs a script on a machine whose clock is wrong by so many seconds.
+WRONG_CLOCK = """
+import runpy, sys, time
+
+ahead, right = float(sys.argv.pop(1)), time.time
+time.time = lambda: right() + ahead
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def sentence(ended: subprocess.CompletedProcess[str]) -> str:
+    """Check for exit status 2 and return the one line that was printed."""
+    assert (ended.returncode, ended.stdout) == (2, ""), ended.stderr
+    assert len(ended.stderr.splitlines()) == 1 and ended.stderr.endswith(".\n"), ended.stderr
+    return ended.stderr
+
+
+def with_key(suite: Suite, into: Path, **changes: str) -> Path:
+    """Copy service-user-jwt with its settings and a key file that is changed."""
+    folder = Path(shutil.copytree(suite.folder / KEY, into / KEY))
+    file = folder / "client-key-file.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("ahead", "direction"), [(90, "ahead of"), (300, "ahead of"), (-86400, "behind")]
+)
+def test_a_clock_that_is_wrong(ahead: int, direction: str, suite: Suite) -> None:
+    folder = suite.folder / KEY
+    told = sentence(run(folder, "-c", WRONG_CLOCK, str(ahead), SCRIPTS[KEY]))
+    difference = re.search(rf"This machine's clock is (\d+) s {direction} ZITADEL's\.", told)
+    assert difference and abs(int(difference[1]) - abs(ahead)) <= 2
+
+
+@pytest.mark.parametrize("ahead", [50, -180])
+def test_a_clock_that_is_a_little_wrong_works(ahead: int, suite: Suite) -> None:
+    ended = run(suite.folder / KEY, "-c", WRONG_CLOCK, str(ahead), SCRIPTS[KEY], "--token-only")
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_key_that_zitadel_does_not_know(suite: Suite, tmp_path: Path) -> None:
+    ended = run(with_key(suite, tmp_path, keyId="1"), SCRIPTS[KEY])
+    assert "the key was removed or has expired" in sentence(ended)
+
+
+def test_another_service_users_key(suite: Suite, tmp_path: Path) -> None:
+    ended = run(with_key(suite, tmp_path, userId="1"), SCRIPTS[KEY])
+    assert "CLIENT_PRIVATE_KEY_FILE_PATH" in sentence(ended)
+
+
+def test_an_apis_key_in_the_place_of_the_service_users(suite: Suite, tmp_path: Path) -> None:
+    folder = with_key(suite, tmp_path)
+    shutil.copy(suite.folder / "api-jwt/api-key-file.json", folder / "client-key-file.json")
+    assert "is an API's key file, and a service user's key file is needed" in sentence(
+        run(folder, SCRIPTS[KEY])
+    )
+
+
+@pytest.mark.parametrize("name", [KEY, SECRET])
+def test_the_other_name_of_this_machine(name: str, suite: Suite) -> None:
+    domain = suite.zitadel.issuer.replace("localhost", "127.0.0.1")
+    variables = {"ZITADEL_DOMAIN": domain, "ZITADEL_TOKEN_URL": ""}
+    ended = run(suite.folder / name, SCRIPTS[name], **variables)
+    assert "localhost and 127.0.0.1 are not the same" in sentence(ended)
+
+
+def test_the_other_name_of_this_machine_in_the_assertion_alone(suite: Suite) -> None:
+    domain = suite.zitadel.issuer.replace("localhost", "127.0.0.1")
+    ended = run(suite.folder / KEY, SCRIPTS[KEY], ZITADEL_DOMAIN=domain)
+    assert "ZITADEL_DOMAIN is not the address that ZITADEL itself uses" in sentence(ended)
+
+
+@pytest.mark.parametrize("name", [KEY, SECRET])
+def test_a_trailing_slash_does_no_harm(name: str, suite: Suite) -> None:
+    variables = {"ZITADEL_DOMAIN": f"{suite.zitadel.issuer}/", "ZITADEL_TOKEN_URL": ""}
+    ended = run(suite.folder / name, SCRIPTS[name], "--token-only", **variables)
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("name", APIS)
+def test_a_trailing_slash_does_no_harm_to_an_api(name: str, suite: Suite) -> None:
+    variables = {"ZITADEL_DOMAIN": f"{suite.zitadel.issuer}/", "ZITADEL_INTROSPECTION_URL": ""}
+    with running_api(suite.folder / name, FLASK, **variables) as base_url:
+        folder = suite.folder / "service-user-pat"
+        assert run(folder, SCRIPTS[folder.name], API_BASE_URL=base_url).returncode == 0
+
+
+@pytest.mark.parametrize("name", [KEY, SECRET])
+def test_a_token_endpoint_that_redirects(name: str, suite: Suite, upstream: Upstream) -> None:
+    location = f"{suite.zitadel.issuer}/oauth/v2/token"
+    upstream.answer(b"", 302, headers={"Location": location})
+    ended = run(suite.folder / name, SCRIPTS[name], ZITADEL_TOKEN_URL=upstream.url)
+    assert "is not ZITADEL's token endpoint (status 302)" in sentence(ended)
+
+
+@pytest.mark.parametrize("name", [KEY, SECRET])
+def test_https_where_http_is_spoken(name: str, suite: Suite) -> None:
+    domain = suite.zitadel.issuer.replace("http:", "https:")
+    variables = {"ZITADEL_DOMAIN": domain, "ZITADEL_TOKEN_URL": ""}
+    told = sentence(run(suite.folder / name, SCRIPTS[name], **variables))
+    assert "doesn't speak https" in told and "ZITADEL_DOMAIN" in told
+
+
+def test_the_service_users_id_for_its_name(suite: Suite) -> None:
+    key = json.loads((suite.folder / KEY / "client-key-file.json").read_text())
+    ended = run(suite.folder / SECRET, SCRIPTS[SECRET], CLIENT_ID=key["userId"])
+    assert "the username of one that exists, not its id" in sentence(ended)
+
+
+@pytest.mark.parametrize("ahead", [120, -3600])
+def test_the_log_of_an_api_with_a_wrong_clock_shows_both_clocks(ahead: int, suite: Suite) -> None:
+    folder = suite.folder / "api-jwt"
+    command = ("-c", WRONG_CLOCK, str(ahead), "server.py", "--port")
+    with running_api(folder, command) as base_url:
+        headers = {"Authorization": "Bearer abc"}
+        answer = requests.get(f"{base_url}/api/private", headers=headers, timeout=10)
+    assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
+    log = (folder / "log.txt").read_text()
+    assert "its clock (ZITADEL's: " in log and "this machine's: " in log
