@@ -6,11 +6,16 @@ import logging
 import time
 from typing import Any, Protocol
 
+ASKED_AT = "introspected_at"
+
 logger = logging.getLogger(__name__)
 
 
 class Store(Protocol):
-    """A cache as cachelib and Flask-Caching offer it. Its size must be limited."""
+    """A cache as cachelib and Flask-Caching offer it.
+
+    Its size must be limited, and so must be the time that it may take.
+    """
 
     def get(self, key: str) -> Any:
         """Return what is kept under `key`, or None."""
@@ -32,7 +37,8 @@ class IntrospectionCache:
         client_id: this API's client id there.
 
     Raises:
-        ValueError: there is no client id, which would let APIs see each other's answers.
+        ValueError: `seconds` is out of range, or there is no client id, which would let APIs see
+            each other's answers.
     """
 
     def __init__(
@@ -40,8 +46,10 @@ class IntrospectionCache:
     ) -> None:
         if not client_id:
             raise ValueError("A cache needs a client_authentication that has a client_id.")
+        if not isinstance(seconds, int) or not 0 <= seconds <= 86400:
+            raise ValueError("cache_seconds must be a whole number from 0 to 86400.")
         self._store = store
-        self._seconds = int(seconds)
+        self._seconds = seconds
         self._identity = [introspection_url, client_id]
 
     def get(self, token: str) -> dict[str, Any] | None:
@@ -56,14 +64,23 @@ class IntrospectionCache:
         except Exception as error:  # each store has its own ones
             _log_failure(error)
             return None
-        return claims if self._seconds_left(claims) > 0 else None
+        if self._seconds_left(claims) <= 0:
+            return None
+        asked_at = claims.pop(ASKED_AT, None)
+        # For a store that forgets too late, or is shared with more patient APIs.
+        is_fresh = type(asked_at) is float and 0 <= time.time() - asked_at < self._seconds
+        return claims if is_fresh else None
 
-    def set(self, token: str, claims: dict[str, Any]) -> None:
-        """Keep `claims` for `token`, if they say that it is active, and until when."""
+    def set(self, token: str, claims: dict[str, Any], asked_at: float) -> None:
+        """Keep `claims` for `token`, if they say that it is active, and until when.
+
+        `asked_at` is when ZITADEL was asked, in seconds since 1970.
+        """
         seconds = self._seconds_left(claims)
         if seconds > 0:  # 0 is "for ever" to a store
+            value = json.dumps({**claims, ASKED_AT: asked_at})
             try:
-                self._store.set(self._key(token), json.dumps(claims), timeout=seconds)
+                self._store.set(self._key(token), value, timeout=seconds)
             except Exception as error:  # each store has its own ones
                 _log_failure(error)
 

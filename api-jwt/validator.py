@@ -1,18 +1,21 @@
 """Protect Flask routes: each request's access token is introspected at ZITADEL (RFC 7662)."""
 
 import functools
+import json
 import logging
 import math
+import os
 import re
 import ssl
 import time
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from http.cookiejar import DefaultCookiePolicy
+from importlib import import_module
 from typing import Any
 
 import requests
-from flask import Response, current_app, has_request_context, json, request
+from flask import Response, current_app, has_request_context, request
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.exceptions import ProtocolError
@@ -81,10 +84,10 @@ class ZitadelIntrospectTokenValidator:
     Args:
         introspection_url: ZITADEL's introspection endpoint.
         client_authentication: how this API authenticates there, as requests' `auth=` takes it.
-        timeout: seconds until the connection must stand, seconds that ZITADEL may be silent.
+        timeout: seconds to connect to each of ZITADEL's addresses, seconds that it may be silent.
         cache: where answers about active tokens are kept, an object like cachelib's; by default
             nowhere. Needs introspection_cache.py, and a `client_id` of `client_authentication`.
-        cache_seconds: for how long at most; so long a revoked token may still pass.
+        cache_seconds: for how long at most; so long a revoked token or role may still pass.
     """
 
     def __init__(
@@ -98,16 +101,16 @@ class ZitadelIntrospectTokenValidator:
         self._url = introspection_url
         self._client_authentication = client_authentication
         self._timeout = timeout
-        self._session = requests.Session()
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for scheme in ("https://", "http://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=100))
+        self._open_session()
         self._cache = None
         if cache is not None:
-            from introspection_cache import IntrospectionCache  # here: without a cache no file
-
+            # Here, so that an API without a cache needn't copy the file.
+            name = "introspection_cache"
+            module = import_module(f"{__package__}.{name}" if __package__ else name)
             client_id = getattr(client_authentication, "client_id", None)
-            self._cache = IntrospectionCache(cache, cache_seconds, introspection_url, client_id)
+            self._cache = module.IntrospectionCache(
+                cache, cache_seconds, introspection_url, client_id
+            )
 
     def __call__(self, roles: Roles | View = None) -> View:
         """Decorate a view. Raises ValueError if `roles` is empty or holds anything but text."""
@@ -128,6 +131,7 @@ class ZitadelIntrospectTokenValidator:
         return protected
 
     def _check(self, alternatives: Alternatives) -> None:
+        request.environ.pop(ENVIRON_KEY, None)
         claims = self._claims(_bearer_token())
         expiry = claims.get("exp", math.inf)
         expired = type(expiry) not in (int, float) or not expiry > time.time()
@@ -142,41 +146,55 @@ class ZitadelIntrospectTokenValidator:
         request.environ[ENVIRON_KEY] = claims
 
     def _claims(self, token: str) -> dict[str, Any]:
-        claims = self._cache.get(token) if self._cache else None
+        if self._cache is None:
+            return self._introspect(token)
+        claims: dict[str, Any] | None = self._cache.get(token)
         if claims is None:
+            asked_at = time.time()
             claims = self._introspect(token)
-            if self._cache:
-                self._cache.set(token, claims)
+            self._cache.set(token, claims, asked_at)
         return claims
 
     def _introspect(self, token: str) -> dict[str, Any]:
         try:
-            response = self._post(token)
+            with self._post(token) as response:
+                # Closes the connection of any other answer: to a proxy's 1xx belongs one more,
+                # which the next caller must not get.
+                content = response.content if response.status_code == 200 else b""
         except (OSError, ValueError) as error:  # requests' own ones and a few that it lets through
             where = "ZITADEL_DOMAIN, and for its certificate REQUESTS_CA_BUNDLE"
             raise _unavailable(f"{type(error).__name__}; see {where}") from None
         status = response.status_code
-        if status >= 500 or status in (408, 429):
+        if not 200 <= status < 500 or status in (408, 429):
             raise _unavailable(f"status {status}", response.headers.get("Retry-After", ""))
         if status != 200:
             logger.error(
                 "ZITADEL refuses this API's own request with status %d: check ZITADEL_DOMAIN, "
-                "ZITADEL_INTROSPECTION_URL, the API's credentials and its clock (ZITADEL's: %s, "
-                "this machine's: %s).",
+                "ZITADEL_INTROSPECTION_URL, the API's credentials and its clock (ZITADEL's: %r, "
+                "this machine's: %r).",
                 status,
                 response.headers.get("Date"),
                 formatdate(usegmt=True),
             )
             raise ValidatorError(500, "server_error", "The API can't check access tokens.")
         try:
-            claims = response.json()
+            claims = json.loads(content)
         except (ValueError, RecursionError):
             claims = None
         if not isinstance(claims, dict):
             raise _unavailable("the answer is no JSON object")
         return claims
 
+    def _open_session(self) -> None:
+        self._process = os.getpid()
+        self._session = requests.Session()
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=100))
+
     def _post(self, token: str, repeat: bool = True) -> requests.Response:
+        if self._process != os.getpid():
+            self._open_session()  # a forked process would read its parent's answers
         try:
             return self._session.post(
                 self._url,
@@ -184,10 +202,12 @@ class ZitadelIntrospectTokenValidator:
                 auth=self._client_authentication,
                 timeout=self._timeout,
                 allow_redirects=False,
+                stream=True,
             )
         except requests.ConnectionError as error:
-            # ZITADEL may close an idle connection just as it is used again.
+            # ZITADEL may close an idle connection just as it is used again, and others with it.
             if repeat and _found_dead(error):
+                self._open_session()
                 return self._post(token, repeat=False)
             raise
 

@@ -76,6 +76,10 @@ class Upstream:
                     self.wfile.write(upstream.raw)
                     self.close_connection = True
                     return
+                if upstream.early:
+                    self.wfile.write(upstream.early)
+                    self.wfile.flush()
+                    time.sleep(0.2)
                 content = upstream.paths.get(self.path, upstream.content)
                 content = content(form) if callable(content) else content
                 answer = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -111,6 +115,7 @@ class Upstream:
         content: object = b"",
         status: int = 200,
         raw: bytes | None = None,
+        early: bytes = b"",
         delay: float = 0,
         closes_quietly: bool = False,
         headers: dict[str, str] | None = None,
@@ -121,11 +126,12 @@ class Upstream:
             content: what is answered.
             status: its status.
             raw: sent in place of all of this, and the connection closed after it.
+            early: sent a moment before all of this.
             delay: seconds to wait first.
             closes_quietly: close the connection after each answer without saying so in it.
             headers: more headers.
         """
-        self.content, self.status, self.raw = content, status, raw
+        self.content, self.status, self.raw, self.early = content, status, raw, early
         self.delay, self.closes_quietly = delay, closes_quietly
         self.headers = headers or {}
 

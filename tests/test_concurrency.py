@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from flask import Flask, Response, jsonify
 from client_authentication import PrivateKeyJWT
 from conftest import Suite
 from keys import RSA_KEY, pem
-from programs import APIS, running_api
+from programs import APIS, ROOT, running_api
 from servers import Upstream, active, send, serving
 from validator import ZitadelIntrospectTokenValidator, current_token
 
@@ -111,3 +113,38 @@ def test_preloaded_gunicorn_workers_each_judge_rightly(
     assert counted == {("r", 200): 100, ("w", 403): 100, ("i", 401): 100}
     log = (folder / "log.txt").read_text()
     assert log.count("Booting worker with pid") == int(options[1])
+
+
+APPLICATION = """
+import os
+from flask import Flask
+from client_authentication import ClientSecretBasic
+from validator import ZitadelIntrospectTokenValidator, current_token
+
+app = Flask(__name__)
+require_auth = ZitadelIntrospectTokenValidator(os.environ["URL"], ClientSecretBasic("a", "b"))
+app.add_url_rule("/", "private", require_auth(lambda: {"sub": current_token["sub"]}))
+app.add_url_rule("/api/public", "public", lambda: "up")
+assert app.test_client().get("/", headers={"Authorization": "Bearer before"}).status_code == 200
+"""
+
+
+def test_workers_that_were_forked_after_a_request_share_no_connection(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    for file in ("validator.py", "client_authentication.py"):
+        shutil.copy(ROOT / "api-basic-authentication" / file, tmp_path)
+    (tmp_path / "server.py").write_text(APPLICATION)
+    upstream.answer(whose)
+
+    def call(number: int) -> bool:
+        headers = {"Authorization": f"Bearer t{number}"}
+        answer = requests.get(url, headers=headers, timeout=30)
+        return bool(answer.json()["sub"] == f"t{number}")
+
+    command = ("-m", "gunicorn", "server:app", "--preload", "--workers", "4", "--bind")
+    with (
+        running_api(tmp_path, command, URL=upstream.url) as url,
+        ThreadPoolExecutor(THREADS) as threads,
+    ):
+        assert all(threads.map(call, range(300)))

@@ -144,7 +144,10 @@ def test_an_address_that_is_not_zitadels(suite: Suite, upstream: Upstream) -> No
     upstream.paths["/.well-known/openid-configuration"] = {"issuer": issuer}
     for domain, told in (
         (f"http://localhost:{port}", "can't be reached (ConnectionError)"),
-        (issuer.replace("localhost", "127.0.0.1"), "127.0.0.1 and a container's name are not the same"),
+        (
+            issuer.replace("localhost", "127.0.0.1"),
+            "127.0.0.1 and a container's name are not the same",
+        ),
         (issuer.replace("http", "https"), "it doesn't speak https; is it http:// instead?"),
         (upstream.base_url, f"The issuer is '{issuer}'"),
     ):

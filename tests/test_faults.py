@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,30 @@ def test_a_zitadel_that_closes_every_connection_is_asked_twice_and_no_more(
     upstream.answer(raw=b"")
     assert send(base_url, "/", TOKEN)[0] == 503
     assert len(upstream.forms) == 2
+
+
+@pytest.mark.parametrize("status", [101, 102, 103])
+def test_an_answer_announced_early_never_reaches_the_next_caller(
+    status: int, base_url: str, upstream: Upstream
+) -> None:
+    early = f"HTTP/1.1 {status} Early\r\n\r\n".encode()
+    upstream.answer(active(), early=early)
+    assert send(base_url, "/", TOKEN)[0] == 503
+    upstream.answer({"active": False})
+    assert send(base_url, "/", b"Authorization: Bearer another")[0] == 401
+
+
+def test_connections_that_died_together_go_unnoticed_by_many_callers(
+    base_url: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.answer(active(), delay=0.2)
+    with ThreadPoolExecutor(16) as threads:
+        for _ in range(3):
+            burst = [threads.submit(send, base_url, "/", TOKEN) for _ in range(16)]
+            assert {call.result()[0] for call in burst} == {200}
+            upstream.stop()
+            upstream.start()
+            monkeypatch.setattr("urllib3.connectionpool.is_connection_dropped", lambda _: False)
 
 
 def test_one_connection_serves_many_requests(base_url: str, upstream: Upstream) -> None:

@@ -261,6 +261,23 @@ def test_no_identity_outlives_its_request(require_auth: RequireAuth) -> None:
         assert not list(g)
 
 
+def test_a_refusal_takes_the_identity_of_an_earlier_check_away(
+    require_auth: RequireAuth, upstream: Upstream
+) -> None:
+    app = Flask(__name__)
+
+    @app.get("/")
+    @require_auth
+    def view() -> Response:
+        upstream.answer({"active": False})
+        with pytest.raises(ValidatorError):
+            require_auth.check()
+        return whoami()
+
+    with serving(app) as base_url:
+        assert send(base_url, "/", TOKEN)[::2] == (200, None)
+
+
 def test_the_test_client_and_a_session_of_it_work(require_auth: RequireAuth) -> None:
     app = Flask(__name__)
     app.testing = True  # exceptions propagate, but a refusal is no exception to the client
@@ -300,7 +317,7 @@ def test_it_protects_a_view_of_flasks_tutorial(
     api: str, tutorial: Path, suite: Suite, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(tutorial, tmp_path / "tutorial"))
-    for file in ("validator.py", "client_authentication.py"):
+    for file in ("validator.py", "client_authentication.py", "introspection_cache.py"):
         shutil.copy(suite.folder / api / file, folder / "flaskr")
     imported, authentication = AUTHENTICATIONS[api]
     blog = folder / "flaskr/blog.py"
@@ -308,6 +325,7 @@ def test_it_protects_a_view_of_flasks_tutorial(
     blog.write_text(
         f"""
 from os import environ
+from cachelib import SimpleCache
 {imported}
 from .validator import ZitadelIntrospectTokenValidator
 
@@ -315,6 +333,7 @@ key = json.loads(environ["KEY"]) if "KEY" in environ else None
 require_auth = ZitadelIntrospectTokenValidator(
     environ["ZITADEL_DOMAIN"] + "/oauth/v2/introspect",
     {authentication},
+    cache=SimpleCache(),
 )
 """
         + blog.read_text().replace('@bp.route("/")\n', protected)
