@@ -1,0 +1,106 @@
+"""The API that is measured: one route for each way to check the access token."""
+
+import os
+import runpy
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import requests
+from cachelib import SimpleCache
+from flask import Flask, Response, abort, jsonify, request
+from requests.auth import AuthBase, HTTPBasicAuth
+
+from client_authentication import PrivateKeyJWT
+from validator import ROLES_CLAIM, ZitadelIntrospectTokenValidator
+
+ROOT = Path(__file__).resolve().parent.parent
+ROLE = "read:messages"
+ISSUER = "https://zitadel.localhost"
+INTROSPECTION_URL = os.environ["INTROSPECTION_URL"]
+PRIVATE_KEY = Path(os.environ["PRIVATE_KEY_FILE"]).read_text()
+
+# Not imported: api-jwt's module, imported above, has the same name.
+basic_module = runpy.run_path(str(ROOT / "api-basic-authentication" / "client_authentication.py"))
+
+app = Flask(__name__)
+signatures = 0
+encode = jwt.encode
+
+
+def counting_encode(*arguments: Any, **options: Any) -> str:
+    """Sign, and count it."""
+    global signatures
+    signatures += 1
+    return encode(*arguments, **options)
+
+
+jwt.encode = counting_encode
+
+
+@app.get("/signatures")
+def count_signatures() -> Response:
+    """Tell how many signatures were made up to now."""
+    return jsonify(signatures)
+
+
+@app.get("/process")
+def tell_process() -> Response:
+    """Tell the id of this process."""
+    return jsonify(os.getpid())
+
+
+@app.get("/unprotected")
+def view() -> Response:
+    """Answer what every measured route answers once the token is checked."""
+    return jsonify(message="The answer.")
+
+
+def add_route(path: str, client_authentication: AuthBase, cache: Any = None) -> None:
+    """Add a route that the project's own decorator protects."""
+    require_auth = ZitadelIntrospectTokenValidator(
+        INTROSPECTION_URL, client_authentication, cache=cache
+    )
+    app.add_url_rule(path, path, require_auth(ROLE)(view))
+
+
+add_route("/basic", basic_module["ClientSecretBasic"]("client", "secret"))
+add_route("/jwt", PrivateKeyJWT("client", "key", PRIVATE_KEY, ISSUER))
+add_route("/cached", PrivateKeyJWT("client", "key", PRIVATE_KEY, ISSUER), SimpleCache())
+
+
+@app.get("/sample-basic")
+def sample_basic() -> Response:
+    """Check the token the sample's way: a new connection for each request."""
+    auth = HTTPBasicAuth("client", "secret")
+    return judge(requests.post(INTROSPECTION_URL, data={"token": bearer_token()}, auth=auth))
+
+
+@app.get("/sample-jwt")
+def sample_jwt() -> Response:
+    """Check the token the sample's way: also the key parsed and a signature for each request."""
+    now = int(time.time())
+    claims = {"iss": "client", "sub": "client", "aud": ISSUER, "iat": now, "exp": now + 3600}
+    form = {
+        "token": bearer_token(),
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": jwt.encode(
+            claims, PRIVATE_KEY, algorithm="RS256", headers={"kid": "key"}
+        ),
+    }
+    return judge(requests.post(INTROSPECTION_URL, data=form))
+
+
+def bearer_token() -> str:
+    """Return the request's access token."""
+    return request.headers["Authorization"].removeprefix("Bearer ")
+
+
+def judge(introspected: requests.Response) -> Response:
+    """Answer as `view` if the token is active and its user has the role."""
+    introspected.raise_for_status()
+    claims = introspected.json()
+    if not claims["active"] or claims["exp"] < time.time() or ROLE not in claims[ROLES_CLAIM]:
+        abort(401)
+    return view()
