@@ -18,7 +18,7 @@ from validator import ROLES_CLAIM, ZitadelIntrospectTokenValidator
 ROOT = Path(__file__).resolve().parent.parent
 ROLE = "read:messages"
 ISSUER = "https://zitadel.localhost"
-INTROSPECTION_URL = os.environ["INTROSPECTION_URL"]
+URLS = {"HTTP": os.environ["HTTP_URL"], "HTTPS": os.environ["HTTPS_URL"]}
 PRIVATE_KEY = Path(os.environ["PRIVATE_KEY_FILE"]).read_text()
 
 # Not imported: api-jwt's module, imported above, has the same name.
@@ -57,28 +57,28 @@ def view() -> Response:
     return jsonify(message="The answer.")
 
 
-def add_route(path: str, client_authentication: AuthBase, cache: Any = None) -> None:
+def add_route(path: str, url: str, client_authentication: AuthBase, cache: Any = None) -> None:
     """Add a route that the project's own decorator protects."""
-    require_auth = ZitadelIntrospectTokenValidator(
-        INTROSPECTION_URL, client_authentication, cache=cache
-    )
+    require_auth = ZitadelIntrospectTokenValidator(url, client_authentication, cache=cache)
     app.add_url_rule(path, path, require_auth(ROLE)(view))
 
 
-add_route("/basic", basic_module["ClientSecretBasic"]("client", "secret"))
-add_route("/jwt", PrivateKeyJWT("client", "key", PRIVATE_KEY, ISSUER))
-add_route("/cached", PrivateKeyJWT("client", "key", PRIVATE_KEY, ISSUER), SimpleCache())
+for name, url in URLS.items():
+    add_route(f"/{name}/basic", url, basic_module["ClientSecretBasic"]("client", "secret"))
+    add_route(f"/{name}/jwt", url, PrivateKeyJWT("client", "key", PRIVATE_KEY, ISSUER))
+    private_key_jwt = PrivateKeyJWT("client", "key", PRIVATE_KEY, ISSUER)
+    add_route(f"/{name}/cached", url, private_key_jwt, SimpleCache())
 
 
-@app.get("/sample-basic")
-def sample_basic() -> Response:
+@app.get("/<transport>/sample-basic")
+def sample_basic(transport: str) -> Response:
     """Check the token the sample's way: a new connection for each request."""
     auth = HTTPBasicAuth("client", "secret")
-    return judge(requests.post(INTROSPECTION_URL, data={"token": bearer_token()}, auth=auth))
+    return judge(requests.post(URLS[transport], data={"token": bearer_token()}, auth=auth))
 
 
-@app.get("/sample-jwt")
-def sample_jwt() -> Response:
+@app.get("/<transport>/sample-jwt")
+def sample_jwt(transport: str) -> Response:
     """Check the token the sample's way: also the key parsed and a signature for each request."""
     now = int(time.time())
     claims = {"iss": "client", "sub": "client", "aud": ISSUER, "iat": now, "exp": now + 3600}
@@ -89,7 +89,7 @@ def sample_jwt() -> Response:
             claims, PRIVATE_KEY, algorithm="RS256", headers={"kid": "key"}
         ),
     }
-    return judge(requests.post(INTROSPECTION_URL, data=form))
+    return judge(requests.post(URLS[transport], data=form))
 
 
 def bearer_token() -> str:

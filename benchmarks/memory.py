@@ -44,10 +44,10 @@ def main() -> None:
     print("route        requests  resident MB", flush=True)
     with TemporaryDirectory() as name:
         write_files(Path(name))
-        for path in ("/jwt", "/cached"):
-            for step, resident in enumerate(memory(Path(name), path, requests)):
+        for route in ("jwt", "cached"):
+            for step, resident in enumerate(memory(Path(name), f"/HTTP/{route}", requests)):
                 done = requests * step // STEPS or requests // 100
-                print(f"{path[1:]:<10} {done:>10} {resident:>12.1f}", flush=True)
+                print(f"{route:<10} {done:>10} {resident:>12.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,11 +21,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import TemporaryDirectory
 
 import certifi
 from cryptography import x509
@@ -144,28 +144,28 @@ def serving(*command: str, **variables: str) -> Iterator[int]:
 
 
 @contextmanager
-def serving_api(folder: Path, over_tls: bool = False) -> Iterator[tuple[int, int]]:
-    """Run api.py and the introspection endpoint that it asks, and give the ports of both.
+def serving_api(folder: Path) -> Iterator[tuple[int, dict[str, int]]]:
+    """Run api.py and the two introspection endpoints that it asks; give its port and theirs.
 
     Args:
         folder: where `write_files` wrote.
-        over_tls: the API reaches the endpoint over TLS.
     """
-    tls_file = [str(folder / "certificate-and-key.pem")] if over_tls else []
     options = f"--threads {CALLERS} --keep-alive 600 --graceful-timeout 1 --log-level warning"
-    gunicorn = ("-m", "gunicorn", "api:app", "--bind", "fd://{socket}", *options.split())
-    with serving("upstream.py", "{socket}", *tls_file) as endpoint_port:
-        scheme = "https" if over_tls else "http"
-        with serving(
-            *gunicorn,
-            HOME=mkdtemp(dir=folder),  # without a .netrc, and gunicorn's own files don't stay
+    with (
+        serving("upstream.py", "{socket}") as plain,
+        serving("upstream.py", "{socket}", str(folder / "certificate-and-key.pem")) as tls,
+        serving(
+            *("-m", "gunicorn", "api:app", "--bind", "fd://{socket}", *options.split()),
+            HOME=str(folder),  # without a .netrc, and gunicorn's own files don't stay
             NO_PROXY="127.0.0.1",  # on macOS requests would look for a proxy in the system settings
             PYTHONPATH=str(FOLDER.parent / "api-jwt"),
-            INTROSPECTION_URL=f"{scheme}://127.0.0.1:{endpoint_port}/oauth/v2/introspect",
+            HTTP_URL=f"http://127.0.0.1:{plain}/oauth/v2/introspect",
+            HTTPS_URL=f"https://127.0.0.1:{tls}/oauth/v2/introspect",
             PRIVATE_KEY_FILE=str(folder / "private-key.pem"),
             REQUESTS_CA_BUNDLE=str(folder / "bundle.pem"),
-        ) as api_port:
-            yield api_port, endpoint_port
+        ) as api,
+    ):
+        yield api, {"HTTP": plain, "HTTPS": tls}
 
 
 def write_files(folder: Path) -> None:
@@ -260,35 +260,44 @@ HEAD = (
     ),
 )
 ROUTES = {
-    "unprotected": "/unprotected",
-    "cached": "/cached",
-    "Basic": "/basic",
-    "JWT": "/jwt",
-    "sample's way, Basic": "/sample-basic",
-    "sample's way, JWT": "/sample-jwt",
+    "cached": "cached",
+    "Basic": "basic",
+    "JWT": "jwt",
+    "sample's way, Basic": "sample-basic",
+    "sample's way, JWT": "sample-jwt",
 }
-NAMES = ["the endpoint alone", *ROUTES]
 
 
-def rows_of(
-    transport: str, count: int, api_port: int, endpoint_port: int, certificate: Path | None
-) -> Iterator[Row]:
-    """Make the lines of the table for one way to reach the introspection endpoint."""
-    counters = [
-        (Caller(endpoint_port, certificate), get("/connections")),
-        (Caller(api_port), get("/signatures")),
-    ]
+def make_rows(count: int, api: int, endpoints: dict[str, int], certificate: Path) -> Iterator[Row]:
+    """Make the lines of the table, those next to each other that are compared.
+
+    Args:
+        count: how many requests in each round.
+        api: the port of the API.
+        endpoints: the ports of the introspection endpoints.
+        certificate: the file of the certificate of the one with TLS.
+    """
+
+    def callers(port: int, file: Path | None = None) -> list[Caller]:
+        return [Caller(port, file) for _ in range(CALLERS)]
+
+    files = {"HTTP": None, "HTTPS": certificate}
     form = b"token=" + b"0" * 100
     head = f"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(form)}\r\n\r\n"
-    callers = [Caller(endpoint_port, certificate) for _ in range(CALLERS)]
-    yield Row("the endpoint alone", transport, head.encode() + form, count, callers, [])
-    for name, path in ROUTES.items():
-        if name == "unprotected" and certificate:
-            continue  # measured already; it asks nobody
-        shown = "none" if name == "unprotected" else transport
-        share = max(1, count // SAMPLE_SHARE) if "sample" in name else count
-        callers = [Caller(api_port) for _ in range(CALLERS)]
-        yield Row(name, shown, get(path), share, callers, counters)
+    counters = {}
+    for name, port in endpoints.items():
+        counters[name] = [
+            (Caller(port, files[name]), get("/connections")),
+            (Caller(api), get("/signatures")),
+        ]
+        request = head.encode() + form
+        yield Row("the endpoint alone", name, request, count, callers(port, files[name]), [])
+    yield Row("unprotected", "none", get("/unprotected"), count, callers(api), counters["HTTP"])
+    for route, path in ROUTES.items():
+        share = max(1, count // SAMPLE_SHARE) if path.startswith("sample") else count
+        for name in endpoints:
+            request = get(f"/{name}/{path}")
+            yield Row(route, name, request, share, callers(api), counters[name])
 
 
 def goals(rows: list[Row]) -> Iterator[tuple[str, bool]]:
@@ -322,7 +331,7 @@ def goals(rows: list[Row]) -> Iterator[tuple[str, bool]]:
 
     for transport in ("HTTP", "HTTPS"):
         alone = found["the endpoint alone", transport]
-        asking = [found[name, transport] for name in list(ROUTES)[2:]]
+        asking = [found[name, transport] for name in ROUTES if name != "cached"]
         least_times = min(min(ratios(alone, row)) for row in asking)
         yield (
             f"the endpoint alone over {transport} serves at least 5 times as many requests/s as "
@@ -358,20 +367,18 @@ def main() -> None:
         parser.error("--requests must be from 10 to 1000000")
     rounds = min(ROUNDS, requests // 10)
     end_on_sigterm()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory()))
+    with TemporaryDirectory() as name:
+        folder = Path(name)
         write_files(folder)
-        rows: list[Row] = []
-        for transport, certificate in (("HTTP", None), ("HTTPS", folder / "certificate.pem")):
-            ports = stack.enter_context(serving_api(folder, over_tls=certificate is not None))
-            rows += rows_of(transport, requests // rounds, *ports, certificate)
-        rows.sort(key=lambda row: NAMES.index(row.name))  # what is compared is measured in turn
-        for _ in range(rounds):
-            for row in rows:
-                row.measure_alone()
-        for _ in range(rounds):
-            for row in rows:
-                row.measure_crowded()
+        with serving_api(folder) as (api, endpoints):
+            certificate = folder / "certificate.pem"
+            rows = list(make_rows(requests // rounds, api, endpoints, certificate))
+            for _ in range(rounds):
+                for row in rows:
+                    row.measure_alone()
+            for _ in range(rounds):
+                for row in rows:
+                    row.measure_crowded()
     print(*HEAD, *(row.line() for row in rows), sep="\n")
     print("\nGoals:")
     for goal, met in goals(rows):

@@ -74,7 +74,7 @@ def test_an_interrupted_run_ends_what_it_started(number: signal.Signals) -> None
         parents = processes()
         servers = {child for child, parent in parents.items() if parent == process.pid}
         workers = {child for child, parent in parents.items() if parent in servers}
-        assert (len(servers), len(workers)) == (2, 1)  # the endpoint and gunicorn, its worker
+        assert (len(servers), len(workers)) == (3, 1)  # two endpoints and gunicorn, its worker
         process.send_signal(number)
         assert process.wait(30) != 0
     end = time.monotonic() + 10  # gunicorn doesn't wait for a worker that it kills
