@@ -40,6 +40,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=100_000, help="default 100000")
     requests = parser.parse_args().requests
+    if not 100 <= requests <= 1_000_000:
+        parser.error("--requests must be from 100 to 1000000")
     end_on_sigterm()
     print("route        requests  resident MB", flush=True)
     with TemporaryDirectory() as name:

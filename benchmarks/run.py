@@ -253,7 +253,7 @@ class Row:
 
 LINE = "{:<20} {:<14} {:>10} {:>11} {:>11} {:>10} {:>12} {:>11}"
 HEAD = (
-    LINE.format("", "", "1 caller:", "1 caller:", "8 callers:", "1 caller:", "", "").rstrip(),
+    LINE.format("", "", "1 caller:", "1 caller:", f"{CALLERS} callers:", "1 caller:", "", ""),
     LINE.format(
         *("", "introspection", "median ms", "requests/s", "requests/s"),
         *("requests", "connections", "signatures"),
