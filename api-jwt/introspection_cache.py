@@ -50,7 +50,7 @@ class IntrospectionCache:
             raise ValueError("cache_seconds must be a whole number from 0 to 86400.")
         self._store = store
         self._seconds = seconds
-        self._identity = [introspection_url, client_id]
+        self._identity = json.dumps([introspection_url, client_id])
 
     def get(self, token: str) -> dict[str, Any] | None:
         """Return the answer kept for `token`, or None if there is none that still holds."""
@@ -85,7 +85,7 @@ class IntrospectionCache:
                 _log_failure(error)
 
     def _key(self, token: str) -> str:
-        return hashlib.sha256(json.dumps([*self._identity, token]).encode()).hexdigest()
+        return hashlib.sha256(f"{self._identity} {token}".encode()).hexdigest()
 
     def _seconds_left(self, claims: Any) -> int:
         if not isinstance(claims, dict) or claims.get("active") is not True:

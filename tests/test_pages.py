@@ -1,0 +1,144 @@
+"""Every command of every page, run in a copy of the suite just as the page has it.
+
+A block of commands is run to its end, unless a comment above it says otherwise:
+`<!-- keeps running -->`, `<!-- not run: the reason -->`, or that another test runs it. Where a
+block of text follows, that is what the commands must print; … stands for anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from local_zitadel import local_zitadel
+from programs import APIS, ROOT, SCRIPTS, clone, environment, free_port, git_files, run
+
+PAGES = sorted(file.as_posix() for file in git_files() if file.suffix == ".md")
+RUN_ELSEWHERE = ("demo", "tests")
+BLOCK = re.compile(r"(?:<!-- ([^>]+) -->\n)?```(\w*)\n(.*?)\n```", re.DOTALL)
+PORTS = ("5000", "5001", "8080")
+
+
+class Block(NamedTuple):
+    """A block of code: what the comment above it says, its language, and the code."""
+
+    mark: str
+    language: str
+    code: str
+
+
+def blocks(page: str) -> list[Block]:
+    """Return the blocks of code on a page."""
+    return [Block(*found) for found in BLOCK.findall((ROOT / page).read_text("utf-8"))]
+
+
+class Terminal:
+    """A copy of the suite, and a shell in which the commands of a page are run."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = clone(root)
+        (root / ".venv").symlink_to(sys.prefix)
+        self.ports = {port: str(free_port()) for port in PORTS}
+        self.environment = environment(
+            PATH=f"{Path(sys.prefix, 'bin')}{os.pathsep}{os.environ['PATH']}",
+            API_BASE_URL=f"http://localhost:{self.ports['5000']}",
+            FLASK_RUN_PORT=self.ports["5000"],
+        )
+
+    def with_free_ports(self, code: str) -> str:
+        """Return the code with other ports, since these may be taken on this machine."""
+        for port, free in self.ports.items():
+            code = re.sub(rf"(?<=[: ]){port}\b", free, code)
+        return code
+
+    def run(self, code: str, folder: str) -> str:
+        """Run commands to their end, check that they succeed, and return what they print."""
+        ended = subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", self.with_free_ports(code)],
+            cwd=self.root / folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert ended.returncode == 0, f"{code}\n{ended.stdout}{ended.stderr}"
+        return ended.stdout
+
+    @contextmanager
+    def running(self, code: str, folder: str) -> Iterator[None]:
+        """Run a command that doesn't end by itself, from the moment that it listens."""
+        taken = self.listening()
+        with (self.root / "log.txt").open("a") as log:
+            process = subprocess.Popen(
+                ["bash", "-c", self.with_free_ports(code)],
+                cwd=self.root / folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            end = time.monotonic() + 20
+            while self.listening() == taken:
+                log_text = (self.root / "log.txt").read_text()
+                assert process.poll() is None and time.monotonic() < end, f"{code}\n{log_text}"
+                time.sleep(0.05)
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(10)
+
+    def listening(self) -> set[str]:
+        """Return which of the ports somebody listens on."""
+        found = set()
+        for port in self.ports.values():
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", int(port))) == 0:
+                    found.add(port)
+        return found
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path / "suite")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_works(page: str, terminal: Terminal) -> None:
+    folder = str(Path(page).parent)
+    with ExitStack() as background:
+        if folder in (*APIS, *SCRIPTS):
+            zitadel = background.enter_context(local_zitadel())
+            options = ("--domain", zitadel.issuer, "--token-file", str(zitadel.token_file))
+            ended = run(terminal.root, "provision.py", *options)
+            assert ended.returncode == 0, ended.stderr
+        if folder in SCRIPTS:
+            background.enter_context(terminal.running("flask --app server run", APIS[0]))
+        found = blocks(page)
+        for block, following in zip(found, [*found[1:], Block("", "", "")], strict=True):
+            if block.language != "sh" or block.mark.startswith("not run: "):
+                continue
+            if block.mark in RUN_ELSEWHERE:
+                continue
+            assert block.mark in ("", "keeps running"), block.mark
+            if block.mark:
+                background.enter_context(terminal.running(block.code, folder))
+                continue
+            printed = terminal.run(block.code, folder)
+            if following.language == "text":
+                expected = terminal.with_free_ports(following.code)
+                pattern = re.escape(expected).replace("…", ".*")
+                assert re.fullmatch(pattern, printed.rstrip()), f"{expected}\n\n{printed}"
