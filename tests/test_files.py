@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from programs import APIS, ROOT, SCRIPTS, git_files
+from programs import APIS, ROOT, SCRIPTS, clone, git_files
 
 IDENTICAL = {
     "server.py": APIS,
@@ -23,6 +24,16 @@ IDENTICAL = {
 def test_shared_files_are_identical(name: str, folders: tuple[str, ...]) -> None:
     contents = {(ROOT / folder / name).read_bytes() for folder in folders}
     assert len(contents) == 1
+
+
+def test_the_script_that_copies_makes_them_identical(tmp_path: Path) -> None:
+    copied = clone(tmp_path)
+    for name, folders in IDENTICAL.items():
+        for folder in folders:
+            (copied / folder / name).write_text(f"# of {folder}")
+    subprocess.run([".ci/copy"], cwd=copied, check=True)
+    for name, folders in IDENTICAL.items():
+        assert len({(copied / folder / name).read_text() for folder in folders}) == 1
 
 
 def test_the_apis_differ_only_in_how_they_authenticate() -> None:

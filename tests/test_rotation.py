@@ -1,0 +1,151 @@
+"""New credentials without downtime, as the README's table says, tried against local-zitadel."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from dotenv import dotenv_values, set_key
+
+from conftest import Suite
+from programs import APIS, SCRIPTS, run, running_api
+
+APPLICATIONS = "zitadel.application.v2.ApplicationService"
+USERS = "zitadel.user.v2.UserService"
+END = {"expirationDate": "2090-01-01T00:00:00Z"}
+JWT_USER, SECRET_USER, PAT_USER = SCRIPTS
+
+
+class Console:
+    """What a person does in ZITADEL's console, and a copy of the folders."""
+
+    def __init__(self, suite: Suite, folder: Path) -> None:
+        self.folder = Path(shutil.copytree(suite.folder, folder))
+        self.suite = suite
+        self.project = self.env(JWT_USER)["PROJECT_ID"]
+
+    def env(self, name: str) -> dict[str, str | None]:
+        return dotenv_values(self.folder / name / ".env")
+
+    def call(self, service: str, method: str, /, **fields: Any) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.suite.zitadel.admin_pat}"}
+        url = f"{self.suite.zitadel.issuer}/{service}/{method}"
+        answer = requests.post(url, json=fields, headers=headers, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def application(self, name: str) -> str:
+        filters = [{"projectIdFilter": {"projectId": self.project}}]
+        listed = self.call(APPLICATIONS, "ListApplications", filters=filters)["applications"]
+        return str(next(found["applicationId"] for found in listed if found["name"] == name))
+
+    def set_new_api(self, folder: Path, name: str) -> dict[str, str]:
+        """Create another API with a secret, name it in the folder's .env, and return its ids."""
+        made = self.call(
+            APPLICATIONS,
+            "CreateApplication",
+            projectId=self.project,
+            name=name,
+            apiConfiguration={"authMethodType": "API_AUTH_METHOD_TYPE_BASIC"},
+        )
+        for variable, key in (("API_CLIENT_ID", "clientId"), ("API_CLIENT_SECRET", "clientSecret")):
+            set_key(folder / ".env", variable, made["apiConfiguration"][key])
+        return {"projectId": str(self.project), "applicationId": made["applicationId"]}
+
+    def user(self, name: str) -> str:
+        query = {"userName": name, "method": "TEXT_QUERY_METHOD_EQUALS"}
+        listed = self.call(USERS, "ListUsers", queries=[{"userNameQuery": query}])
+        return str(listed["result"][0]["userId"])
+
+    def works(self, base_url: str, name: str = PAT_USER) -> bool:
+        return run(self.folder / name, SCRIPTS[name], API_BASE_URL=base_url).returncode == 0
+
+
+@pytest.fixture
+def console(suite: Suite, tmp_path: Path) -> Console:
+    return Console(suite, tmp_path / "suite")
+
+
+def test_an_apis_key_is_replaced_while_the_old_one_still_works(console: Console) -> None:
+    api = console.folder / "api-jwt"
+    application = {"projectId": console.project, "applicationId": console.application("api-jwt")}
+    with running_api(api) as before:
+        assert console.works(before)
+        made = console.call(APPLICATIONS, "CreateApplicationKey", **application, **END)
+        (api / "api-key-file.json").write_bytes(base64.b64decode(made["keyDetails"]))
+        with running_api(api) as after:
+            assert console.works(before) and console.works(after)
+
+
+def test_an_apis_secret_is_replaced_by_a_second_api_of_the_same_project(console: Console) -> None:
+    api = console.folder / "api-basic-authentication"
+    with running_api(api) as before:
+        assert console.works(before, SECRET_USER)
+        application = console.set_new_api(api, "its successor")
+        with running_api(api) as after:
+            for name in SCRIPTS:
+                assert console.works(before, name) and console.works(after, name)
+            console.call(APPLICATIONS, "DeleteApplication", **application)
+            assert console.works(before) and not console.works(after)
+
+
+def test_a_new_secret_of_an_api_ends_the_old_one_at_once(console: Console) -> None:
+    api = console.folder / "api-basic-authentication"
+    application = console.set_new_api(api, "with two secrets")
+    with running_api(api) as base_url:
+        assert console.works(base_url)
+        console.call(APPLICATIONS, "GenerateClientSecret", **application)
+        assert not console.works(base_url)
+
+
+def test_a_service_users_key_is_replaced_while_the_old_one_still_works(console: Console) -> None:
+    folder = console.folder / JWT_USER
+    user = console.user(JWT_USER)
+    old = shutil.copytree(folder, console.folder / "old")
+    made = console.call(USERS, "AddKey", userId=user, **END)
+    (folder / "client-key-file.json").write_bytes(base64.b64decode(made["keyContent"]))
+    for place in (folder, Path(old)):
+        assert run(place, SCRIPTS[JWT_USER], "--token-only").returncode == 0
+    console.call(USERS, "RemoveKey", userId=user, keyId=made["keyId"])
+    assert run(folder, SCRIPTS[JWT_USER], "--token-only").returncode == 2
+    assert run(Path(old), SCRIPTS[JWT_USER], "--token-only").returncode == 0
+
+
+def test_a_new_secret_of_a_service_user_leaves_its_tokens_alive(console: Console) -> None:
+    name = "with-two-secrets"
+    organization = {"Authorization": f"Bearer {console.suite.zitadel.admin_pat}"}
+    url = f"{console.suite.zitadel.issuer}/management/v1/orgs/me"
+    org = requests.get(url, headers=organization, timeout=10).json()["org"]["id"]
+    user = console.call(
+        USERS, "CreateUser", organizationId=org, username=name, machine={"name": name}
+    )["id"]
+    first = console.call(USERS, "AddSecret", userId=user)["clientSecret"]
+    folder = console.folder / SECRET_USER
+    token = run(folder, SCRIPTS[SECRET_USER], "--token-only", CLIENT_ID=name, CLIENT_SECRET=first)
+    assert token.returncode == 0
+    second = console.call(USERS, "AddSecret", userId=user)["clientSecret"]
+    for secret, status in ((first, 2), (second, 0)):
+        command = (SCRIPTS[SECRET_USER], "--token-only")
+        assert run(folder, *command, CLIENT_ID=name, CLIENT_SECRET=secret).returncode == status
+    with running_api(console.folder / APIS[0]) as base_url:
+        headers = {"Authorization": f"Bearer {token.stdout.strip()}"}
+        answer = requests.get(f"{base_url}/api/private", headers=headers, timeout=10)
+        assert answer.status_code == 200
+
+
+def test_a_second_personal_access_token_works_beside_the_first(console: Console) -> None:
+    user = console.user(PAT_USER)
+    made = console.call(USERS, "AddPersonalAccessToken", userId=user, **END)
+    with running_api(console.folder / APIS[0]) as base_url:
+        statuses = []
+        for token in (made["token"], console.env(PAT_USER)["PERSONAL_ACCESS_TOKEN"]):
+            headers = {"Authorization": f"Bearer {token}"}
+            answer = requests.get(f"{base_url}/api/private", headers=headers, timeout=10)
+            statuses.append(answer.status_code)
+        assert statuses == [200, 200]
+        console.call(USERS, "RemovePersonalAccessToken", userId=user, tokenId=made["tokenId"])
+        assert console.works(base_url)
