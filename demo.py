@@ -269,15 +269,18 @@ def free_port() -> int:
 
 
 def print_table(rows: list[Row]) -> None:
-    """Print a line for each row, and beside a wrong status the right one."""
+    """Print a line for each row, below its API, and beside a wrong status the right one."""
     width = max(len(row.caller) for row in rows)
-    print(f"{'API':<26}{'caller':<{width}}", *(f"{route:>20}" for route in ROUTES), sep="")
+    api = ""
     for row in rows:
+        if row.api != api:
+            api = row.api
+            print(f"{api:<{width + 2}}", *(f"{route:>20}" for route in ROUTES), sep="")
         cells = [
             str(status) if status == right else f"{status}, not {right}"
             for status, right in zip(row.statuses, row.expected, strict=True)
         ]
-        print(f"{row.api:<26}{row.caller:<{width}}", *(f"{cell:>20}" for cell in cells), sep="")
+        print(f"  {row.caller:<{width}}", *(f"{cell:>20}" for cell in cells), sep="")
 
 
 if __name__ == "__main__":
