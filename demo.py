@@ -2,7 +2,8 @@
 
 Starts local-zitadel, creates everything in it, starts both APIs, calls them as each service user
 and prints what the routes answered. The folders' own `.env` files are neither read nor changed,
-unless --use-env asks for just that: then the ZITADEL that they name is used.
+unless --use-env asks for just that: then the ZITADEL that they name is used. With --explain it
+shows and explains each kind of exchange between client, API and ZITADEL.
 """
 
 import argparse
@@ -51,12 +52,17 @@ class Row(NamedTuple):
 def main() -> int:
     """Run the suite; return 0 if every status is as it must be, 1 if one isn't, 2 on trouble."""
     parser = argparse.ArgumentParser(description="Run all six combinations and show a table.")
-    parser.add_argument(
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument(
         "--use-env",
         action="store_true",
         help="use the ZITADEL and the credentials that the folders' own .env files name",
     )
-    use_env = parser.parse_args().use_env
+    way.add_argument(
+        "--explain", action="store_true", help="show what crosses the network, and say why"
+    )
+    arguments = parser.parse_args()
+    use_env = arguments.use_env
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
@@ -65,16 +71,29 @@ def main() -> int:
     try:
         with ExitStack() as stack:
             environments = {} if use_env else stack.enter_context(local_zitadel())
+            proxy = None
+            if arguments.explain:
+                sys.path.append(str(ROOT / "local-zitadel"))
+                from explain import lecture
+
+                proxy = stack.enter_context(lecture(environments))
             rows: list[Row] = []
             for api in APIS:
                 base_url = stack.enter_context(running_api(api, environments.get(api, {})))
+                if proxy:
+                    proxy.api, base_url = base_url, proxy.url
                 rows += call_as_everyone(api, base_url, environments)
+            if proxy:
+                proxy.lecture.end()
     except DemoError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted; everything is stopped.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the pager was left before the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     print_table(rows)
     right = all(row.statuses == row.expected for row in rows)
     verdict = "Every status is as it must be" if right else "A status is NOT as it must be"

@@ -1,0 +1,278 @@
+"""demo.py --explain: the lecture, run as a stranger runs it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import pytest
+
+from programs import APIS, clone, environment
+from test_demo import ALL_RIGHT, processes, rows, start
+
+# Python runs a module of this name by itself in each process that finds it: a wiretap.
+SITECUSTOMIZE = """
+import os
+from http.client import HTTPConnection, HTTPResponse
+
+send, read = HTTPConnection.send, HTTPResponse.read
+
+def keep(data):
+    with open(os.environ["WIRETAP"], "ab") as file:
+        file.write(bytes(data) + b"\\n")
+    return data
+
+HTTPConnection.send = lambda self, data: send(self, keep(data))
+HTTPResponse.read = lambda self, *arguments: keep(read(self, *arguments))
+"""
+SECRET = re.compile(
+    r"Authorization: \w+ ([^\r\n]+)|\b(?:client_|access_)?(?:token|assertion)=([^&\s]+)"
+    r'|"(?:access_token|id_token|token|clientSecret|keyDetails|keyContent)": ?"([^"]+)"'
+)
+TITLES = [
+    "1. A token for a signed assertion",
+    "2. A call to a protected route, and how the API checks it",
+    "3. A token for a client id and a secret",
+    "4. A token that was there before",
+    "5. The role is missing: 403",
+    "6. No token: 401",
+    "7. A token that isn't active: 401",
+    "8. The other API: it asks with a client id and a secret",
+    "All calls",
+]
+CALL = ["client -> API", "API -> ZITADEL", "ZITADEL -> API", "API -> client"]
+TOKEN = ["client -> ZITADEL", "ZITADEL -> client"]
+
+
+class Told(NamedTuple):
+    """What was printed, and the secrets that crossed the network meanwhile."""
+
+    output: str
+    secrets: set[str]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """Run the lecture once, without a terminal, and listen in."""
+    folder = tmp_path_factory.mktemp("lecture")
+    (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    wiretap, marker = folder / "wiretap", uuid.uuid4().hex
+    variables = {"PYTHONPATH": str(folder), "WIRETAP": str(wiretap), "HTTP_PROXY": "localhost:9"}
+    demo = start(clone(folder / "clone"), marker, "--explain", **variables)
+    output, errors = demo.communicate(timeout=60)
+    assert (demo.returncode, errors) == (0, "")
+    assert processes(marker) == []
+    found = SECRET.findall(wiretap.read_bytes().decode(errors="replace"))
+    secrets = {unquote(secret) for secret in map("".join, found)}
+    return Told(output, secrets | set(map(decoded, secrets)))
+
+
+def decoded(secret: str) -> str:
+    """Return the secret of a Basic authorization or the key of a key file, else ""."""
+    try:
+        text = base64.b64decode(secret, validate=True).decode()
+        return str(json.loads(text)["key"]) if text.startswith("{") else text.partition(":")[2]
+    except ValueError:
+        return ""
+
+
+def chapter(output: str, number: int) -> str:
+    """Return a chapter's text."""
+    _, _, rest = output.partition(f"\n{TITLES[number - 1]}\n")
+    return rest.partition(f"\n{TITLES[number]}\n")[0]
+
+
+def test_the_table_is_at_the_end(told: Told) -> None:
+    _, _, end = told.output.partition("\nAll calls\n")
+    for api in APIS:
+        assert rows(end, api) == ALL_RIGHT
+    assert re.search(r"\n\nEvery status is as it must be\. [0-9.]+ s\n$", end)
+
+
+def test_it_fits_a_terminal_of_100_columns(told: Told) -> None:
+    assert max(map(len, told.output.splitlines())) <= 100
+
+
+def test_the_chapters_come_in_order(told: Told) -> None:
+    assert re.findall(r"^(.+)\n=+$", told.output, re.MULTILINE) == TITLES
+
+
+@pytest.mark.parametrize(
+    ("number", "arrows"),
+    [
+        (1, TOKEN),
+        (2, CALL),
+        (3, TOKEN),
+        (4, CALL),
+        (5, CALL),
+        (6, [CALL[0], CALL[3]]),
+        (7, CALL),
+        (8, CALL),
+    ],
+)
+def test_a_chapters_messages_come_in_order_each_explained(
+    number: int, arrows: list[str], told: Told
+) -> None:
+    steps = re.findall(r"^ +(\w+ -> \w+)\n +\w.+\n", chapter(told.output, number), re.MULTILINE)
+    assert steps == arrows
+
+
+@pytest.mark.parametrize(
+    ("number", "line"),
+    [
+        (1, "grant_type = urn:ietf:params:oauth:grant-type:jwt-bearer"),
+        (1, "assertion = eyJhbG…"),
+        (2, "client_assertion = eyJhbG…"),
+        (3, "grant_type = client_credentials"),
+        (5, "403 FORBIDDEN"),
+        (5, 'WWW-Authenticate: Bearer realm="api", error="insufficient_scope"'),
+        (6, 'WWW-Authenticate: Bearer realm="api"'),
+        (7, '{"active": false}'),
+        (7, 'WWW-Authenticate: Bearer realm="api", error="invalid_token"'),
+    ],
+)
+def test_what_makes_a_kind_is_shown_in_its_chapter_only(number: int, line: str, told: Told) -> None:
+    shown = [n for n in range(1, 9) if f"| {line}\n" in chapter(told.output, n)]
+    assert shown == [number]
+
+
+def test_an_assertion_is_decoded(told: Told) -> None:
+    for number in (1, 2):
+        text = chapter(told.output, number)
+        assert '"alg": "RS256"' in text
+        claims = re.findall(r"\| {9}(\w+): (\S+)", text)
+        assert [name for name, _ in claims] == ["iss", "sub", "aud", "iat", "exp"]
+        assert dict(claims)["aud"].startswith("http://localhost:")
+
+
+def test_the_missing_role_is_missing_in_what_zitadel_says(told: Told) -> None:
+    claim = '"urn:zitadel:iam:org:project:roles"'
+    assert [claim in chapter(told.output, number) for number in (2, 4, 5, 8)] == [
+        True, True, False, True,
+    ]  # fmt: skip
+
+
+def test_the_rest_is_counted(told: Told) -> None:
+    text = " ".join(told.output.split())
+    assert "Left out above: 30 calls to an API, 2 token requests, 15 introspections." in text
+
+
+@pytest.mark.parametrize(
+    ("number", "sections"),
+    [
+        (1, ["7523, sections 2.1 and 3"]),
+        (2, ["6750, section 2.1", "7662, section 2.1", "7662, section 2.2", "7523, section 2.2"]),
+        (3, ["6749, sections 4.4 and 2.3.1"]),
+        (4, ["6750, section 2.1"]),
+        (5, ["6750, section 3.1"]),
+        (6, ["6750, section 3)"]),
+        (7, ["7662, section 2.2", "6750, section 3.1"]),
+        (8, ["7662, section 2.1", "6749, section 2.3.1"]),
+    ],
+)
+def test_the_standards_are_named(number: int, sections: list[str], told: Told) -> None:
+    text = " ".join(chapter(told.output, number).split())
+    for section in sections:
+        assert f"RFC {section}" in text
+
+
+def test_no_secret_is_shown_beyond_eight_characters(told: Told) -> None:
+    long_ones = {secret for secret in told.secrets if len(secret) > 8}
+    assert len(long_ones) > 15
+    shortened = set(re.findall(r"([\w-]{6})…", told.output))
+    assert len(shortened) > 8
+    assert shortened <= {secret[:6] for secret in long_ones}  # the wiretap heard them all
+    for secret in long_ones:
+        pieces = (secret[start : start + 9] for start in range(len(secret) - 8))
+        assert not any(piece in told.output for piece in pieces)
+
+
+def test_there_is_no_colour_without_a_terminal(told: Told) -> None:
+    assert "\x1b" not in told.output
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
+def test_a_terminal_gets_colours_unless_it_is_told_otherwise_and_ctrl_c_ends_all(
+    variables: dict[str, str], coloured: bool, tmp_path: Path
+) -> None:
+    marker = uuid.uuid4().hex
+    ours, terminal = pty.openpty()
+    demo = subprocess.Popen(
+        [sys.executable, "demo.py", "--explain"],
+        cwd=clone(tmp_path / "clone"),
+        env=environment(MARKER=marker, **{"TERM": "xterm", **variables}),
+        stdin=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    output = read_until(ours, b"client -> API")
+    os.killpg(demo.pid, signal.SIGINT)
+    output += read_until(ours, b"everything is stopped")
+    os.close(ours)
+    assert demo.wait(20) == 130
+    assert b"Traceback" not in output
+    assert (b"\x1b[" in output) == coloured
+    assert processes(marker) == []
+
+
+def read_until(terminal: int, text: bytes) -> bytes:
+    """Return what the terminal shows, up to a text."""
+    output = b""
+    while text not in output:
+        output += os.read(terminal, 1000)
+    return output
+
+
+@pytest.mark.parametrize("seconds", [0.7, 1.4, 2.1])
+def test_nothing_is_left_running_when_it_is_ended(seconds: float, tmp_path: Path) -> None:
+    marker = uuid.uuid4().hex
+    demo = start(clone(tmp_path / "clone"), marker, "--explain")
+    assert demo.stdout
+    assert demo.stdout.readline().startswith("Starting everything")
+    time.sleep(seconds)
+    demo.terminate()
+    output, errors = demo.communicate(timeout=20)
+    assert (demo.returncode, errors) == (143, "")
+    assert "All calls" not in output
+    assert processes(marker) == []
+
+
+def test_a_reader_who_leaves_early_sees_no_traceback(tmp_path: Path) -> None:
+    marker = uuid.uuid4().hex
+    demo = start(clone(tmp_path / "clone"), marker, "--explain")
+    assert demo.stdout and demo.stderr
+    demo.stdout.readline()
+    demo.stdout.close()
+    assert demo.stderr.read() == ""
+    assert demo.wait(60) == 1
+    assert processes(marker) == []
+
+
+def test_a_terminal_that_knows_ascii_only_gets_it_too(tmp_path: Path) -> None:
+    demo = start(clone(tmp_path / "clone"), "", "--explain", PYTHONIOENCODING="ascii")
+    output, errors = demo.communicate(timeout=60)
+    assert (demo.returncode, errors) == (0, "")
+    assert "assertion = eyJhbG?" in output
+
+
+def test_it_wants_no_env_files(tmp_path: Path) -> None:
+    demo = start(clone(tmp_path / "clone"), "", "--explain", "--use-env")
+    output, errors = demo.communicate(timeout=60)
+    assert (demo.returncode, output) == (2, "")
+    assert "not allowed with argument --" in errors
