@@ -143,3 +143,17 @@ def test_every_command_of_a_page_works(page: Path, terminal: Terminal) -> None:
                 expected = terminal.with_free_ports(following.code)
                 pattern = re.escape(expected).replace("…", ".*")
                 assert re.fullmatch(pattern, printed.rstrip()), f"{expected}\n\n{printed}"
+
+
+@pytest.mark.parametrize("folder", [*APIS, *SCRIPTS])
+def test_each_symptom_on_a_page_is_one_that_the_programs_show(folder: str) -> None:
+    page = (ROOT / folder / "README.md").read_text("utf-8")
+    table = page.partition("## What can go wrong")[2].partition("\n## ")[0]
+    symptoms = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
+    assert len(symptoms) > 3 and symptoms[0] == "symptom"
+    files = [*(ROOT / folder).glob("*.py"), *(ROOT / APIS[0]).glob("*.py")]
+    # As they are printed: literals that stand one below the other are one sentence.
+    source = "".join(re.sub(r'"\s*f?"', "", file.read_text("utf-8")) for file in files)
+    for symptom in symptoms[1:]:
+        for part in re.split(r"…|`|, the log: | for a fresh token| on (?=/)|\b[45]\d\d\b", symptom):
+            assert part.strip() in source, symptom
