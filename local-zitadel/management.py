@@ -34,6 +34,7 @@ AUTHORIZATIONS = "zitadel.authorization.v2.AuthorizationService"
 EXISTS = "V3-DKcYh"
 BASIC = "API_AUTH_METHOD_TYPE_BASIC"
 PRIVATE_KEY_JWT = "API_AUTH_METHOD_TYPE_PRIVATE_KEY_JWT"
+TOKEN_TYPES = {"ACCESS_TOKEN_TYPE_BEARER": False, "ACCESS_TOKEN_TYPE_JWT": True}
 # What isn't listed is a 400.
 STATUSES = {"already_exists": 409, "not_found": 404, "unauthenticated": 401}
 Call = Callable[[State, Json], Json]
@@ -134,6 +135,17 @@ def my_organization(state: State) -> Json:
     return {"org": organization}
 
 
+def change_machine(state: State, user_id: str, content: bytes) -> Json:
+    """Answer PUT /management/v1/users/{id}/machine: set the name and the kind of access tokens."""
+    user, fields = user_of(state, {"userId": user_id}), json_object(content) or {}
+    check_field("UpdateMachineRequest", fields, "name")
+    kind = fields.get("accessTokenType", "ACCESS_TOKEN_TYPE_BEARER")
+    if kind not in list(TOKEN_TYPES):
+        raise call_error("invalid_argument", "the accessTokenType is unknown")
+    user.name, user.gets_jwts = fields["name"], TOKEN_TYPES[kind]
+    return {"details": details(state, time.time())}
+
+
 # What several calls need
 
 
@@ -159,6 +171,15 @@ def user_of(state: State, fields: Json) -> User:
     if user := state.users.get(fields["userId"]):
         return user
     raise call_error("not_found", "User could not be found", "COMMAND-bd4ir1mblj")
+
+
+def roles_of(project: Project, fields: Json) -> list[str]:
+    """Return the roles that the call gives, which the project must have."""
+    roles: list[str] = fields["roleKeys"]
+    if any(role not in project.roles for role in roles):
+        message = "Errors.Project.Role.NotFound"
+        raise call_error("failed_precondition", message, "COMMAND-mm9F4")
+    return roles
 
 
 def end_of(fields: Json) -> float:
@@ -349,7 +370,7 @@ def list_users(state: State, fields: Json) -> Json:
     listed = {
         "userId": user.id,
         "details": {**details(state, user.created), **created},
-        "state": "USER_STATE_ACTIVE",
+        "state": "USER_STATE_ACTIVE" if user.is_active else "USER_STATE_INACTIVE",
         "username": user.username,
         "loginNames": [user.username],
         "preferredLoginName": user.username,
@@ -362,6 +383,13 @@ def list_users(state: State, fields: Json) -> Json:
 def delete_user(state: State, fields: Json) -> Json:
     """Remove a user."""
     state.delete(user_of(state, fields))
+    return {"details": details(state, time.time())}
+
+
+@call(USERS, "DeactivateUser", "userId")
+def deactivate_user(state: State, fields: Json) -> Json:
+    """Deactivate a user, which ends its tokens too."""
+    user_of(state, fields).is_active = False
     return {"details": details(state, time.time())}
 
 
@@ -412,15 +440,23 @@ def remove_personal_access_token(state: State, fields: Json) -> Json:
 @call(AUTHORIZATIONS, "CreateAuthorization", "organizationId", "userId", "projectId", "roleKeys")
 def create_authorization(state: State, fields: Json) -> Json:
     """Give a user roles in a project."""
-    user, project, roles = user_of(state, fields), project_of(state, fields), fields["roleKeys"]
-    if any(role not in project.roles for role in roles):
-        message = "Errors.Project.Role.NotFound"
-        raise call_error("failed_precondition", message, "COMMAND-mm9F4")
+    user, project = user_of(state, fields), project_of(state, fields)
+    roles = roles_of(project, fields)
     if state.authorization(user, project):
         raise call_error("already_exists", "User grant already exists", EXISTS)
     authorization = Authorization(state.new_id(), user, project, roles)
     state.authorizations[authorization.id] = authorization
     return {"id": authorization.id, "creationDate": timestamp()}
+
+
+@call(AUTHORIZATIONS, "UpdateAuthorization", "id", "roleKeys")
+def update_authorization(state: State, fields: Json) -> Json:
+    """Give a user other roles in a project instead."""
+    authorization = state.authorizations.get(fields["id"])
+    if authorization is None:
+        raise call_error("not_found", "Authorization not found")
+    authorization.roles = roles_of(authorization.project, fields)
+    return {"changeDate": timestamp()}
 
 
 @call(AUTHORIZATIONS, "DeleteAuthorization", "id")

@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
 import jwt
@@ -205,12 +205,19 @@ def verify_signature(assertion: str, header: Json, kind: type[Owner], state: Sta
         raise BadAssertionError(f"key {key.id} is that of {owner}, where {wanted} belongs")
     if key.expires <= time.time():
         raise BadAssertionError(f"key {key.id} has expired")
-    try:
-        jwt.PyJWS().decode(assertion, key.public_key, algorithms=["RS256"])
-    except (jwt.PyJWTError, ValueError, RecursionError):
+    if not is_signed(assertion, key.public_key):
         problem = f"the assertion's signature is not by key {key.id}, which its kid names"
-        raise BadAssertionError(problem) from None
+        raise BadAssertionError(problem)
     return key.owner
+
+
+def is_signed(text: str, public_key: rsa.RSAPublicKey) -> bool:
+    """Tell whether the JWT's signature is by this key."""
+    try:
+        jwt.PyJWS().decode(text, public_key, algorithms=["RS256"])
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def verify_times(claims: Json) -> None:
@@ -250,7 +257,7 @@ class LocalZitadel:
         self._key_id = state.new_id()
 
     def keys(self) -> Json:
-        """Return the public key that id_tokens are signed with."""
+        """Return the public key that id_tokens and JWT access tokens are signed with."""
         key = RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
         public = {"kty": key["kty"], "n": key["n"], "e": key["e"]}
         return {"keys": [{"use": "sig", "kid": self._key_id, "alg": "RS256", **public}]}
@@ -303,6 +310,9 @@ class LocalZitadel:
                 "If you have any questions, you may contact the administrator of the application."
             )
             raise oauth_error("invalid_request", description, "the scope is missing")
+        if not user.is_active:
+            description, reason = "Errors.User.NotActive", f"user {user.id} is deactivated"
+            raise oauth_error("invalid_request", description, reason)
         scopes = [scope for scope in requested if scope in KNOWN_SCOPES or OPEN_SCOPE.match(scope)]
         projects = [match[1] for match in map(PROJECT_AUDIENCE.fullmatch, scopes) if match]
         expires = time.time() + self.token_seconds
@@ -315,24 +325,46 @@ class LocalZitadel:
             scopes,
             methods,
         )
+        text = ""
+        if user.gets_jwts:
+            own = {"nbf": int(token.issued), "client_id": user.username, "jti": token.id}
+            text = self._jwt(token, aud=token.audience, **own)
         answer = {
-            "access_token": self.state.add_token(token),
+            "access_token": self.state.add_token(token, text),
             "token_type": "Bearer",
             "expires_in": self.token_seconds,
         }
         if "openid" in scopes:
-            answer["id_token"] = self._id_token(token)
+            answer["id_token"] = self._jwt(token, aud=[user.username, *token.audience])
         return answer
 
-    def _id_token(self, token: Token) -> str:
+    def _jwt(self, token: Token, **own: Any) -> str:
         claims: Json = {
             "iss": self.issuer,
             "sub": token.user.id,
-            "aud": [token.user.username, *token.audience],
             "exp": int(token.expires),
             "iat": int(token.issued),
+            **own,
         }
         return jwt.encode(claims, self._key, "RS256", headers={"kid": self._key_id})
+
+    def _jwt_problem(self, text: str) -> str:
+        """Return why the JWT is no access token from here, "" if it is one."""
+        try:
+            header, _ = parts(text)
+        except NotAnAssertionError:
+            return "the token has a JWT's three parts but can't be read as one"
+        kid = header.get("kid")
+        if header.get("alg") != "RS256":
+            return "the token's alg is not RS256"
+        if kid != self._key_id:
+            key = f"'{self._key_id}' of the key at /oauth/v2/keys"
+            return f"the token's kid is {shown(kid)} and not {key}; a restart makes a new key"
+        if not is_signed(text, self._key.public_key()):
+            return f"the token's signature is not by key {self._key_id}: forged or changed"
+        if self.state.find_token(text)[0] is None:
+            return "the token is an id_token, which is for the client alone"
+        return ""
 
     def introspect(self, form: Form, header: str) -> Json:
         """Answer an API's introspection of a token."""
@@ -346,9 +378,10 @@ class LocalZitadel:
             return inactive(str(refused))
         except BadAssertionError as refused:
             raise oauth_error("unauthorized_client", reason=str(refused)) from None
+        jwt_problem = self._jwt_problem(text) if text.count(".") == 2 else ""
         token, problem = self.state.find_token(text)
-        if token is None or problem:
-            return inactive(problem)
+        if jwt_problem or token is None or problem:
+            return inactive(jwt_problem or problem)
         audience = [api.client_id, api.project.id] if token.is_personal else token.audience
         if api.client_id not in audience and api.project.id not in audience:
             return inactive(

@@ -90,6 +90,11 @@ def create_app(state: State, issuer: str, token_seconds: int) -> Flask:
         management.check_admin(state, authorization())
         return jsonify(management.my_organization(state))
 
+    @app.put("/management/v1/users/<user_id>/machine")
+    def machine(user_id: str) -> Response:
+        management.check_admin(state, authorization())
+        return jsonify(management.change_machine(state, user_id, request.get_data()))
+
     @app.post("/<service>/<name>")
     def management_call(service: str, name: str) -> Response:
         if (service, name) not in management.CALLS:

@@ -76,6 +76,8 @@ class User:
     username: str
     name: str
     is_admin: bool = False
+    is_active: bool = True
+    gets_jwts: bool = False
     secret_digest: bytes = b""
     created: float = field(default_factory=time.time)
 
@@ -151,9 +153,9 @@ class State:
         """Tell whether the secret is the owner's, in a time that tells nothing else."""
         return hmac.compare_digest(digest(secret), owner.secret_digest)
 
-    def add_token(self, token: Token) -> str:
-        """Remember the token and return its text, which is not kept."""
-        text = secrets.token_urlsafe(54)
+    def add_token(self, token: Token, text: str = "") -> str:
+        """Remember the token and return its text, an opaque one if none is given; it isn't kept."""
+        text = text or secrets.token_urlsafe(54)
         self.tokens[digest(text)] = token
         return text
 
@@ -164,6 +166,8 @@ class State:
             return None, "the token is unknown; a restart forgets them all"
         if token.removed:
             return token, f"the token no longer counts: {token.removed}"
+        if not token.user.is_active:
+            return token, f"the token's service user {token.user.id} is deactivated"
         if token.expires <= time.time():
             return token, f"the token expired {int(time.time() - token.expires)} s ago"
         return token, ""
