@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +16,9 @@ import pytest
 import redis
 from requests.auth import HTTPBasicAuth
 
-from local_zitadel import LocalZitadel, local_zitadel
-from programs import APIS, ROOT, SCRIPTS, copy_folder, free_port, run
+from instance import Instance
+from local_zitadel import local_zitadel
+from programs import APIS, ROOT, SCRIPTS, copy_folder, free_port, run, running_api
 from servers import Upstream
 from validator import ZitadelIntrospectTokenValidator
 
@@ -53,7 +55,7 @@ def signatures(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 class Suite(NamedTuple):
     """The five folders, copied out and provisioned, and the ZITADEL that they belong to."""
 
-    zitadel: LocalZitadel
+    zitadel: Instance
     folder: Path
 
 
@@ -69,6 +71,27 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
         ended = run(ROOT, *command, *files)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         yield Suite(zitadel, folder)
+
+
+@pytest.fixture(scope="module", params=APIS)
+def base_url(request: pytest.FixtureRequest, suite: Suite) -> Iterator[str]:
+    """Provide the address of each API in turn, which runs."""
+    with running_api(suite.folder / request.param) as base_url:
+        yield base_url
+
+
+@pytest.fixture
+def add_user(suite: Suite) -> Iterator[Callable[[], str]]:
+    """Provide a function that makes a service user without a role and returns its id."""
+    made = []
+
+    def add() -> str:
+        made.append(suite.zitadel.add_user(f"tests-{secrets.token_hex(8)}"))
+        return made[-1]
+
+    yield add
+    for user_id in made:
+        suite.zitadel.delete_user(user_id)
 
 
 @pytest.fixture(scope="session")

@@ -10,18 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from instance import Instance
 from programs import ROOT
 
 SERVER = "local-zitadel/server.py"
 
 
 @dataclass
-class LocalZitadel:
+class LocalZitadel(Instance):
     """A running local-zitadel."""
 
-    issuer: str
-    admin_pat: str
-    token_file: Path
     log_file: Path
     process: subprocess.Popen[str]
 

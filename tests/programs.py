@@ -8,9 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import requests
 
@@ -23,6 +24,8 @@ SCRIPTS = {
 }
 FLASK = ("-m", "flask", "--app", "server", "run", "--port")
 GUNICORN = ("-m", "gunicorn", "server:app", "--bind")
+LAG_SECONDS = 15
+T = TypeVar("T")
 INHERITED = ("PATH", "HOME", "LANG", "SYSTEMROOT", "COVERAGE_PROCESS_CONFIG")
 
 
@@ -49,6 +52,14 @@ def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedPr
         text=True,
         timeout=60,
     )
+
+
+def eventually(attempt: Callable[[], T], is_right: Callable[[T], bool]) -> T:
+    """Repeat until what comes is right, and return the last: a real ZITADEL lags a few seconds."""
+    end = time.monotonic() + LAG_SECONDS
+    while not is_right(result := attempt()) and time.monotonic() < end:
+        time.sleep(0.5)
+    return result
 
 
 def free_port() -> int:

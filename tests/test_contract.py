@@ -55,7 +55,7 @@ def test_answers_as_recorded(contract: Contract, case: dict[str, Any]) -> None:
 
 
 def test_the_cases_are_complete() -> None:
-    assert len(LOCAL_CASES) == 167
+    assert len(LOCAL_CASES) == 180
     assert len(BY_ID) == 193
 
 
@@ -326,15 +326,25 @@ def test_the_id_token_is_signed_with_the_published_key(
     assert claims["sub"] == contract.names["JWT_USER"]
 
 
-def test_an_access_token_expires() -> None:
+def test_an_id_token_is_no_access_token(provisioned: tuple[LocalZitadel, Contract]) -> None:
+    server, contract = provisioned
+    id_token = contract.send(BY_ID[BY_USER]["request"]).json()["id_token"]
+    request = changed(BY_SECRET, "form", "token", to=id_token)
+    assert contract.send(request).json() == {"active": False}
+    assert server.log().endswith(
+        "inactive, the token is an id_token, which is for the client alone\n"
+    )
+
+
+@pytest.mark.parametrize("by_user", [BY_USER, "token/jwt-profile/jwt-access-token"])
+def test_an_access_token_expires(by_user: str) -> None:
     with local_zitadel("--token-seconds", "2") as server:
         contract = Contract(server.issuer, server.admin_pat)
-        for id_ in BY_ID:
-            if id_.startswith("provision/") and BY_ID[id_]["local"]:
-                contract.run(BY_ID[id_])
-            if id_ == "provision/add-expiring-pat":
+        for case in LOCAL_CASES:
+            if case["id"].startswith("token/"):
                 break
-        answer = contract.send(BY_ID[BY_USER]["request"]).json()
+            contract.run(case)
+        answer = contract.send(BY_ID[by_user]["request"]).json()
         assert answer["expires_in"] == 2
         contract.names["JWT_USER_TOKEN"] = answer["access_token"]
         request = BY_ID[BY_SECRET]["request"]

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jwt
@@ -15,10 +16,9 @@ from dotenv import dotenv_values
 
 from conftest import Suite
 from keys import RSA_KEY, pem
-from programs import APIS, ROOT, SCRIPTS, environment, free_port, run
+from programs import APIS, ROOT, SCRIPTS, environment, eventually, free_port, run
 from servers import Upstream
 from test_help import WRONG_CLOCK
-from test_suite import token_of_new_user
 
 JWT_USER, SECRET_USER, PAT_USER = SCRIPTS
 
@@ -93,9 +93,11 @@ def test_a_token_for_another_project(api: str, suite: Suite) -> None:
     assert "isn't active" in told and f"urn:zitadel:iam:org:project:id:{project}:aud" in told
 
 
-def test_a_user_without_the_role(suite: Suite) -> None:
-    token = token_of_new_user(suite, f"diagnosed-{time.time_ns()}")
-    (told,) = problems(diagnose(suite, "api-jwt", token=token))
+def test_a_user_without_the_role(suite: Suite, add_user: Callable[[], str]) -> None:
+    token = suite.zitadel.add_pat(add_user())
+    (told,) = eventually(
+        lambda: problems(diagnose(suite, "api-jwt", token=token)), lambda e: "lacks" in e[0]
+    )
     assert "lacks the role read:messages (all of its roles here: none)" in told
     (told,) = problems(diagnose(suite, "api-jwt", "--role", "admin"))
     assert "lacks the role admin (all of its roles here: read:messages)" in told
@@ -139,6 +141,7 @@ def test_a_clock_that_is_wrong(ahead: int, direction: str, suite: Suite) -> None
     assert f"s {direction} ZITADEL's" in first
 
 
+@pytest.mark.local_zitadel
 def test_an_address_that_is_not_zitadels(suite: Suite, upstream: Upstream) -> None:
     issuer, port = suite.zitadel.issuer, free_port()
     upstream.paths["/.well-known/openid-configuration"] = {"issuer": issuer}
