@@ -195,8 +195,10 @@ def end_of(fields: Json) -> float:
     return date.timestamp()
 
 
-def wanted(fields: Json, kind: str, name: str, key: str) -> str:
-    """Return what a list is filtered by; it must have this one filter."""
+def wanted(fields: Json, kind: str, name: str, key: str) -> str | None:
+    """Return what a list is filtered by, by this one filter if at all; None for the whole list."""
+    if kind not in fields:
+        return None
     try:
         [query] = fields[kind]
         value = query[name][key]
@@ -248,7 +250,7 @@ def create_project(state: State, fields: Json) -> Json:
 
 @call(PROJECTS, "ListProjects")
 def list_projects(state: State, fields: Json) -> Json:
-    """List the project with a name."""
+    """List the project with a name, or all."""
     name = wanted(fields, "filters", "projectNameFilter", "projectName")
     listed = [
         {
@@ -260,7 +262,7 @@ def list_projects(state: State, fields: Json) -> Json:
             "state": "PROJECT_STATE_ACTIVE",
         }
         for project in state.projects.values()
-        if project.name == name
+        if name in (None, project.name)
     ]
     return page("projects", listed)
 
@@ -304,11 +306,11 @@ def create_application(state: State, fields: Json) -> Json:
 
 @call(APPLICATIONS, "ListApplications")
 def list_applications(state: State, fields: Json) -> Json:
-    """List the applications of a project."""
+    """List the applications of a project, or all."""
     project_id = wanted(fields, "filters", "projectIdFilter", "projectId")
     listed = []
     for application in state.applications.values():
-        if application.project.id != project_id:
+        if project_id not in (None, application.project.id):
             continue
         configuration = {"clientId": application.client_id}
         if application.uses_key:
@@ -362,21 +364,25 @@ def create_user(state: State, fields: Json) -> Json:
 
 @call(USERS, "ListUsers")
 def list_users(state: State, fields: Json) -> Json:
-    """List the service user with a name."""
-    user = state.user_named(wanted(fields, "queries", "userNameQuery", "userName"))
-    if user is None:
+    """List the service user with a name, or all."""
+    name = wanted(fields, "queries", "userNameQuery", "userName")
+    listed = [
+        {
+            "userId": user.id,
+            "details": details(state, user.created) | {"creationDate": timestamp(user.created)},
+            "state": "USER_STATE_ACTIVE" if user.is_active else "USER_STATE_INACTIVE",
+            "username": user.username,
+            "loginNames": [user.username],
+            "preferredLoginName": user.username,
+            "machine": {"name": user.name},
+        }
+        for user in state.users.values()
+        if name in (None, user.username)
+    ]
+    if not listed:
         return {"details": {"timestamp": timestamp()}}
-    created = {"creationDate": timestamp(user.created)}
-    listed = {
-        "userId": user.id,
-        "details": {**details(state, user.created), **created},
-        "state": "USER_STATE_ACTIVE" if user.is_active else "USER_STATE_INACTIVE",
-        "username": user.username,
-        "loginNames": [user.username],
-        "preferredLoginName": user.username,
-        "machine": {"name": user.name},
-    }
-    return {"details": {"timestamp": timestamp(), "totalResult": "1"}, "result": [listed]}
+    total = {"timestamp": timestamp(), "totalResult": str(len(listed))}
+    return {"details": total, "result": listed}
 
 
 @call(USERS, "DeleteUser", "userId")
