@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,11 +16,41 @@ import pytest
 import redis
 from requests.auth import HTTPBasicAuth
 
-from instance import Instance
+from instance import Instance, new_name
 from local_zitadel import local_zitadel
-from programs import APIS, ROOT, SCRIPTS, copy_folder, free_port, run, running_api
+from programs import APIS, SCRIPTS, copy_folder, free_port, running_api
 from servers import Upstream
 from validator import ZitadelIntrospectTokenValidator
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose, for a ZITADEL that was given, the tests that use one and can do with any."""
+    if config.option.zitadel_domain is None:
+        return
+
+    def fits(item: pytest.Item) -> bool:
+        uses_one = "instance" in getattr(item, "fixturenames", ())
+        return uses_one and not item.get_closest_marker("local_zitadel")
+
+    config.hook.pytest_deselected(items=[item for item in items if not fits(item)])
+    items[:] = filter(fits, items)
+
+
+@pytest.fixture(scope="session")
+def instance(pytestconfig: pytest.Config) -> Iterator[Instance]:
+    """Provide the ZITADEL that was given, or a local one."""
+    if pytestconfig.option.zitadel_domain is None:
+        with local_zitadel() as zitadel:
+            yield zitadel
+        return
+    given = pytestconfig.option
+    with tempfile.TemporaryDirectory() as directory:
+        token_file = given.zitadel_token_file
+        if token_file is None:
+            token_file = Path(directory, "admin.pat")
+            token_file.write_text(given.zitadel_admin_token)
+        issuer = given.zitadel_domain.rstrip("/")
+        yield Instance(issuer, given.zitadel_admin_token, token_file.absolute())
 
 
 @pytest.fixture
@@ -53,24 +83,22 @@ def signatures(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 class Suite(NamedTuple):
-    """The five folders, copied out and provisioned, and the ZITADEL that they belong to."""
+    """The five folders, copied out and provisioned, and the project and ZITADEL they belong to."""
 
     zitadel: Instance
     folder: Path
+    project: str
 
 
 @pytest.fixture(scope="session")
-def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    """Provide the five folders, each with its `.env`, and the running local-zitadel."""
+def suite(tmp_path_factory: pytest.TempPathFactory, instance: Instance) -> Iterator[Suite]:
+    """Provide the five folders, each with its `.env`, and the running ZITADEL."""
     folder = tmp_path_factory.mktemp("suite")
     for name in (*APIS, *SCRIPTS):
         copy_folder(name, folder)
-    with local_zitadel() as zitadel:
-        command = ("provision.py", "--domain", zitadel.issuer)
-        files = ("--token-file", str(zitadel.token_file), "--directory", str(folder))
-        ended = run(ROOT, *command, *files)
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        yield Suite(zitadel, folder)
+    with instance.new_project(folder) as project:
+        instance.provision(folder, project)
+        yield Suite(instance, folder, project)
 
 
 @pytest.fixture(scope="module", params=APIS)
@@ -81,17 +109,17 @@ def base_url(request: pytest.FixtureRequest, suite: Suite) -> Iterator[str]:
 
 
 @pytest.fixture
-def add_user(suite: Suite) -> Iterator[Callable[[], str]]:
+def add_user(instance: Instance) -> Iterator[Callable[[], str]]:
     """Provide a function that makes a service user without a role and returns its id."""
     made = []
 
     def add() -> str:
-        made.append(suite.zitadel.add_user(f"tests-{secrets.token_hex(8)}"))
+        made.append(instance.add_user(new_name()))
         return made[-1]
 
     yield add
     for user_id in made:
-        suite.zitadel.delete_user(user_id)
+        instance.delete_user(user_id)
 
 
 @pytest.fixture(scope="session")

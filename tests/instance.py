@@ -1,18 +1,25 @@
-"""The ZITADEL that the tests run against, and the calls that they make as its administrator."""
+"""The ZITADEL that the tests run against, and what they do there as its administrator."""
 
 from __future__ import annotations
 
 import base64
+import secrets
+import string
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import requests
 
+from contract import is_gone
+from programs import LAG_SECONDS, ROOT, run
+
 USERS = "/zitadel.user.v2.UserService"
 AUTHORIZATIONS = "/zitadel.authorization.v2.AuthorizationService"
-LAG_SECONDS = 15
+LIST_SECONDS = 3  # after which a real ZITADEL lists what was made
 FAR_END = "2090-01-01T00:00:00Z"
 Json = dict[str, Any]
 
@@ -24,21 +31,26 @@ class Instance:
     issuer: str
     admin_pat: str
     token_file: Path
+    lags: ClassVar[bool] = True
 
     def call(self, path: str, content: Json | None = None, method: str = "POST") -> Json:
         """Return the answer; what ZITADEL may not know yet, since it is new, is waited for."""
         end = time.monotonic() + LAG_SECONDS
-        headers = {"Authorization": f"Bearer {self.admin_pat}"}
         while True:
-            answer = requests.request(
-                method, f"{self.issuer}{path}", json=content, headers=headers, timeout=30
-            )
+            answer = self._send(path, content, method)
             if answer.status_code == 200:
                 return dict(answer.json())
             code = answer.json().get("code")
             if code not in ("not_found", "failed_precondition") or time.monotonic() > end:
                 raise AssertionError(f"{path}: status {answer.status_code}, {answer.text}")
             time.sleep(0.5)
+
+    def _send(self, path: str, content: Json | None, method: str = "POST") -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.admin_pat}"}
+        url, no_netrc = f"{self.issuer}{path}", lambda request: request
+        return requests.request(
+            method, url, json=content, headers=headers, auth=no_netrc, timeout=30
+        )
 
     def organization_id(self) -> str:
         """Return the id of the administrator's organization."""
@@ -68,10 +80,27 @@ class Instance:
 
     def delete_user(self, user_id: str) -> None:
         """Delete the service user, if it is still there."""
-        answer = requests.post(
-            f"{self.issuer}{USERS}/DeleteUser",
-            json={"userId": user_id},
-            headers={"Authorization": f"Bearer {self.admin_pat}"},
-            timeout=30,
-        )
-        assert answer.status_code in (200, 404), f"{user_id} is left: {answer.text}"
+        answer = self._send(f"{USERS}/DeleteUser", {"userId": user_id})
+        assert is_gone(answer), f"user {user_id} is left: {answer.text}"
+
+    def provision(self, directory: Path, project: str, *options: str) -> None:
+        """Run provision.py."""
+        command = ["provision.py", "--domain", self.issuer, "--token-file", str(self.token_file)]
+        command += ["--directory", str(directory), "--project-name", project]
+        ended = run(ROOT, *command, *options)
+        assert ended.returncode == 0, f"{project}: {ended.stdout}{ended.stderr}"
+
+    @contextmanager
+    def new_project(self, directory: Path) -> Iterator[str]:
+        """Give a new project's name; in the end delete all that provision.py made by it."""
+        name = new_name()
+        try:
+            yield name
+        finally:
+            time.sleep(LIST_SECONDS if self.lags else 0)  # or it wouldn't find what is new
+            self.provision(directory, name, "--delete", "--yes", "--use-existing-project")
+
+
+def new_name() -> str:
+    """Return a name that nothing has yet."""
+    return "tests-" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(12))

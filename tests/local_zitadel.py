@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from instance import Instance
 from programs import ROOT
@@ -20,6 +21,7 @@ SERVER = "local-zitadel/server.py"
 class LocalZitadel(Instance):
     """A running local-zitadel."""
 
+    lags: ClassVar[bool] = False
     log_file: Path
     process: subprocess.Popen[str]
 

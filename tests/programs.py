@@ -26,7 +26,11 @@ FLASK = ("-m", "flask", "--app", "server", "run", "--port")
 GUNICORN = ("-m", "gunicorn", "server:app", "--bind")
 LAG_SECONDS = 15
 T = TypeVar("T")
-INHERITED = ("PATH", "HOME", "LANG", "SYSTEMROOT", "COVERAGE_PROCESS_CONFIG")
+FOR_A_ZITADEL_ELSEWHERE = ("HTTPS_PROXY", "REQUESTS_CA_BUNDLE")
+INHERITED = (
+    *("PATH", "HOME", "LANG", "SYSTEMROOT", "COVERAGE_PROCESS_CONFIG"),
+    *FOR_A_ZITADEL_ELSEWHERE,
+)
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -50,7 +54,7 @@ def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedPr
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
 

@@ -15,6 +15,7 @@ from conftest import Suite
 from programs import APIS, FLASK, SCRIPTS, run, running_api
 from servers import Upstream
 
+pytestmark = pytest.mark.local_zitadel
 KEY = "service-user-jwt"
 SECRET = "service-user-client-credentials"
 

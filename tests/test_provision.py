@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from instance import Instance
 from keys import tls
 from local_zitadel import local_zitadel
 from programs import ROOT, run
@@ -33,18 +34,23 @@ SECRETS = ("API_CLIENT_SECRET", "CLIENT_SECRET", "PERSONAL_ACCESS_TOKEN")
 
 
 class Setup:
-    """A local ZITADEL, and an empty directory for the five folders."""
+    """A ZITADEL, the name of a project in it, and an empty directory for the five folders."""
 
-    def __init__(self, domain: str, token_file: Path, directory: Path) -> None:
+    def __init__(
+        self, domain: str, token_file: Path, directory: Path, project: str = "Quotes"
+    ) -> None:
         """Remember where everything is."""
         self.domain = domain
         self.token_file = token_file
         self.directory = directory
+        self.project = project
 
     def command(self, *options: str, domain: str | None = None) -> list[str]:
         """Return what a person would type behind `python`."""
         command = ["provision.py", "--domain", domain or self.domain]
         command += ["--token-file", str(self.token_file), "--directory", str(self.directory)]
+        if self.project != "Quotes":
+            command += ["--project-name", self.project]
         return [*command, *options]
 
     def run(self, *options: str, status: int = 0, domain: str | None = None) -> str:
@@ -96,17 +102,25 @@ def setup(tmp_path: Path) -> Iterator[Setup]:
         yield Setup(zitadel.issuer, zitadel.token_file, tmp_path / "folders")
 
 
+@pytest.fixture
+def shared_setup(instance: Instance, tmp_path: Path) -> Iterator[Setup]:
+    """Give the ZITADEL that the tests share, and a project's name of its own."""
+    directory = tmp_path / "folders"
+    with instance.new_project(directory) as project:
+        yield Setup(instance.issuer, instance.token_file, directory, project)
+
+
 def lines(output: str, word: str) -> list[str]:
     """Return what the lines that begin with `word` say."""
     return re.findall(rf"^{word} +(.*)$", output, flags=re.MULTILINE)
 
 
-def test_first_run_creates_everything_and_proves_it(setup: Setup) -> None:
-    output = setup.run()
+def test_first_run_creates_everything_and_proves_it(shared_setup: Setup) -> None:
+    output = shared_setup.run()
 
-    assert sorted(setup.contents()) == sorted(FILES)
+    assert sorted(shared_setup.contents()) == sorted(FILES)
     assert len(lines(output, "proved")) == 5
-    assert "created  project Quotes\n" in output
+    assert f"created  project {shared_setup.project}\n" in output
     assert "cd api-jwt && flask --app server run" in output
     assert "cd service-user-pat && python call-api-with-pat.py" in output
 
@@ -149,13 +163,13 @@ def test_env_files_hold_the_variables_that_the_folders_read(setup: Setup) -> Non
     assert user_key["type"] == "serviceaccount"
 
 
-def test_second_run_makes_nothing(setup: Setup) -> None:
-    setup.run()
-    before = setup.contents()
+def test_second_run_makes_nothing(shared_setup: Setup) -> None:
+    shared_setup.run()
+    before = shared_setup.contents()
 
-    output = setup.run()
+    output = shared_setup.run()
 
-    assert setup.contents() == before
+    assert shared_setup.contents() == before
     assert not lines(output, "created") + lines(output, "written") + lines(output, "moved")
     assert len(lines(output, "kept")) == 5
 
@@ -170,18 +184,20 @@ def test_second_run_makes_nothing(setup: Setup) -> None:
         ("service-user-jwt/client-key-file.json", '"keyId":"'),
     ],
 )
-def test_only_a_spoiled_credential_is_renewed(setup: Setup, file: str, variable: str) -> None:
-    setup.run()
-    path = setup.directory / file
+def test_only_a_spoiled_credential_is_renewed(
+    shared_setup: Setup, file: str, variable: str
+) -> None:
+    shared_setup.run()
+    path = shared_setup.directory / file
     text = path.read_text()
     spoiled = re.sub(re.sub('":"', '": ?"', variable), lambda found: found[0] + "0", text)
     assert spoiled != text
     path.write_text(spoiled)
-    before = setup.contents()
+    before = shared_setup.contents()
 
-    output = setup.run()
+    output = shared_setup.run()
 
-    after = setup.contents()
+    after = shared_setup.contents()
     assert {name for name in after if after[name] != before.get(name)} == {file, f"{file}.old"}
     assert after[f"{file}.old"] == before[file]
     assert lines(output, "written") == [file]
@@ -314,16 +330,16 @@ def test_a_refused_project_is_not_claimed(setup: Setup, tmp_path: Path) -> None:
     assert "--use-existing-project" in elsewhere.run("--project-name", "Wanted", status=2)
 
 
-def test_delete_removes_everything_and_a_new_run_makes_it_again(setup: Setup) -> None:
-    setup.run()
+def test_delete_removes_everything_and_a_new_run_makes_it_again(shared_setup: Setup) -> None:
+    shared_setup.run()
 
-    assert "--yes" in setup.run("--delete", status=2)
-    output = setup.run("--delete", "--yes")
+    assert "--yes" in shared_setup.run("--delete", status=2)
+    output = shared_setup.run("--delete", "--yes")
     assert len(lines(output, "deleted")) == 4
-    assert "Nothing to delete" in setup.run("--delete", "--yes")
+    assert "Nothing to delete" in shared_setup.run("--delete", "--yes")
 
-    output = setup.run()
-    assert "created  project Quotes\n" in output
+    output = shared_setup.run()
+    assert f"created  project {shared_setup.project}\n" in output
     assert len(lines(output, "proved")) == 5
 
 

@@ -14,6 +14,7 @@ from dotenv import dotenv_values, set_key
 from conftest import Suite
 from programs import APIS, SCRIPTS, run, running_api
 
+pytestmark = pytest.mark.local_zitadel
 APPLICATIONS = "zitadel.application.v2.ApplicationService"
 USERS = "zitadel.user.v2.UserService"
 END = {"expirationDate": "2090-01-01T00:00:00Z"}
@@ -57,7 +58,8 @@ class Console:
         return {"projectId": str(self.project), "applicationId": made["applicationId"]}
 
     def user(self, name: str) -> str:
-        query = {"userName": name, "method": "TEXT_QUERY_METHOD_EQUALS"}
+        username = f"{name}-{self.suite.project}"
+        query = {"userName": username, "method": "TEXT_QUERY_METHOD_EQUALS"}
         listed = self.call(USERS, "ListUsers", queries=[{"userNameQuery": query}])
         return str(listed["result"][0]["userId"])
 

@@ -33,7 +33,7 @@ def test_every_combination_works(name: str, base_url: str, suite: Suite) -> None
     if name == "service-user-pat":
         assert "PERSONAL_ACCESS_TOKEN" in origin
     else:
-        assert f"{suite.zitadel.issuer}/oauth/v2/token; it lives for 43" in origin
+        assert f"{suite.zitadel.issuer}/oauth/v2/token; it lives for " in origin
     assert ended.stderr == ""
 
 
@@ -115,13 +115,18 @@ def test_another_program_on_the_apis_port_is_recognised(suite: Suite) -> None:
     [
         ("service-user-client-credentials", {"CLIENT_ID": "nobody"}, "CLIENT_ID"),
         ("service-user-client-credentials", {"CLIENT_SECRET": "wr0ng"}, "CLIENT_SECRET"),
-        ("service-user-client-credentials", {"CLIENT_ID": "service-user-pat"}, "no client secret"),
+        (
+            "service-user-client-credentials",
+            {"CLIENT_ID": "service-user-pat-{project}"},
+            "no client secret",
+        ),
         ("service-user-jwt", {"ZITADEL_DOMAIN": "https://other.example"}, "ZITADEL_DOMAIN"),
     ],
 )
 def test_a_refused_token_request_is_explained(
     name: str, variables: dict[str, str], part: str, suite: Suite
 ) -> None:
+    variables = {key: value.format(project=suite.project) for key, value in variables.items()}
     variables["ZITADEL_TOKEN_URL"] = f"{suite.zitadel.issuer}/oauth/v2/token"
     ended = run(suite.folder / name, SCRIPTS[name], **variables)
     assert (ended.returncode, ended.stdout) == (2, "")
