@@ -38,7 +38,12 @@ def local_zitadel(*arguments: str) -> Iterator[LocalZitadel]:
         command = [sys.executable, SERVER, "--port", "0", "--token-file", str(token_file)]
         with log_file.open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
-                [*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
+                [*command, *arguments],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,  # so that a terminal's Ctrl-C leaves it to the clean-up
             )
         assert process.stdout
         try:
