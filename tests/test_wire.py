@@ -14,9 +14,9 @@ import pytest
 
 from conftest import Suite
 from explain import Exchange, Proxy
+from instance import new_name
 from programs import APIS, FLASK, ROOT, SCRIPTS, run, running_api
 from test_pages import blocks
-from test_suite import token_of_new_user
 
 
 class Recorder:
@@ -40,11 +40,12 @@ def recording(suite: Suite, recorder: Recorder) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def exchanges(suite: Suite) -> dict[str, list[Exchange]]:
+def exchanges(suite: Suite) -> Iterator[dict[str, list[Exchange]]]:
     """Provide what was sent by each script, and around each API."""
     recorder = Recorder()
+    user = suite.zitadel.add_user(new_name())
     found: dict[str, list[Exchange]] = {api: [] for api in APIS}
-    without_role = {"PERSONAL_ACCESS_TOKEN": token_of_new_user(suite, "on-the-wire")}
+    without_role = {"PERSONAL_ACCESS_TOKEN": suite.zitadel.add_pat(user)}
     with recording(suite, recorder) as proxy:
         url = {"ZITADEL_INTROSPECTION_URL": f"{proxy.url}/oauth/v2/introspect"}
         client = {"ZITADEL_TOKEN_URL": f"{proxy.url}/oauth/v2/token", "API_BASE_URL": proxy.url}
@@ -59,7 +60,8 @@ def exchanges(suite: Suite) -> dict[str, list[Exchange]]:
                 folder = suite.folder / "service-user-pat"
                 ended = run(folder, SCRIPTS[folder.name], **client, **without_role)
                 assert ended.returncode == 1
-    return found
+    yield found
+    suite.zitadel.delete_user(user)
 
 
 def shown_request(exchange: Exchange) -> str:
