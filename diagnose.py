@@ -15,6 +15,7 @@ import base64
 import json
 import os
 import re
+import stat
 import sys
 import textwrap
 import time
@@ -261,7 +262,10 @@ def check_claims(
 def check_activity(
     report: Report, url: str, authentication: AuthBase, token: str, role: str, project_id: str
 ) -> None:
-    """Introspect the token as the API does, and tell of roles and end."""
+    """Introspect the token as the API does, and tell of roles and end.
+
+    `project_id` is empty for a personal access token, which needs no scope.
+    """
     try:
         answer = send("POST", url, authentication, data={"token": token})
     except UnreachableError as error:
@@ -272,13 +276,17 @@ def check_activity(
         report.problem(f"ZITADEL can't tell (status {answer.status_code}).", "Try again.")
         return
     if claims.get("active") is not True:
-        scope = f"urn:zitadel:iam:org:project:id:{project_id or '{PROJECT_ID}'}:aud"
-        report.problem(
-            "ZITADEL says that the token isn't active for this API.",
-            f"The commonest cause: it was requested without the scope {scope} with the id of this "
-            "API's project. Or it has ended or was revoked, its user was deactivated or deleted, "
-            "or it is of another ZITADEL.",
+        causes = (
+            "It has ended or was removed, its user was deactivated or deleted, or it is of another "
+            "ZITADEL."
         )
+        if project_id:
+            causes = (
+                "The commonest cause: it was requested without the scope "
+                f"urn:zitadel:iam:org:project:id:{project_id}:aud with the id of this API's "
+                f"project. Or else: {causes[0].lower()}{causes[1:]}"
+            )
+        report.problem("ZITADEL says that the token isn't active for this API.", causes)
         return
     kind = "" if "client_id" in claims else ", and it is a personal access token"
     report.ok(f"ZITADEL says that the token is active{kind}; its user is {claims.get('sub')}.")
@@ -307,18 +315,20 @@ def check_roles(report: Report, claim: object, role: str) -> None:
 # The command line
 
 
-def read_token(folder: Path) -> str:
-    """Return the token from standard input, or the personal access token."""
+def read_token(folder: Path) -> tuple[str, bool]:
+    """Return the token from standard input, or else the personal access token and True."""
     token = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip()
     if token:
         print("The token is that of standard input.")
-        return token
+        return token, False
+    if sys.stdin and stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
+        stop("There is no token on standard input: the program before the | gave none.")
     beside = dotenv_values(folder.parent / "service-user-pat/.env", interpolate=False)
     token = os.environ.get("PERSONAL_ACCESS_TOKEN") or beside.get("PERSONAL_ACCESS_TOKEN") or ""
     if not token:
         stop("There is no token: give one on standard input, or set PERSONAL_ACCESS_TOKEN.")
     print("The token is the personal access token of PERSONAL_ACCESS_TOKEN.")
-    return token.strip()
+    return token.strip(), True
 
 
 def stop(problem: object) -> NoReturn:
@@ -337,8 +347,11 @@ def main() -> int:
     parser.add_argument("--project-id", default="", help="the id of the API's project")
     options = parser.parse_args()
     folder = options.folder.resolve()
-    if not (folder / "client_authentication.py").is_file():
-        stop(f"{options.folder} is not the folder of an API: name api-jwt, for example.")
+    if not all((folder / file).is_file() for file in ("client_authentication.py", "settings.py")):
+        stop(
+            f"{options.folder} is not the folder of an API of this suite: put your values into the "
+            ".env of api-jwt or api-basic-authentication, and name that."
+        )
     sys.path.insert(0, str(folder))
     import client_authentication
     import settings
@@ -353,7 +366,7 @@ def main() -> int:
     project_id = project_id or ""
 
     report = Report()
-    token = read_token(folder)
+    token, is_personal = read_token(folder)
     if answer := check_zitadel(report, domain):
         check_clock(report, answer)
         is_accepted = check_credentials(report, url, authentication)
@@ -361,11 +374,12 @@ def main() -> int:
             if (claims := jwt_claims(token)) is not None:
                 check_claims(report, claims, domain, authentication.client_id, project_id)
             if is_accepted:
-                check_activity(report, url, authentication, token, options.role, project_id)
+                scope = "" if is_personal else project_id or "{PROJECT_ID}"
+                check_activity(report, url, authentication, token, options.role, scope)
             else:
                 report.note("As long as the API is refused, it can't ask about the token.")
     if report.problems == 0:
-        print("The API lets this token pass.")
+        print("An API with these settings lets this token pass.")
     elif report.problems > 1:
         print("Solve the first problem first: the others may follow from it.")
     return 1 if report.problems else 0

@@ -561,7 +561,8 @@ def provide_api(run: Run, project_id: str, name: str) -> None:
         answer = create(run, f"key of {name}", path, body)
         write_folder(run, name, values, base64.b64decode(answer["keyDetails"]).decode())
         return
-    run.say("note", f"a new secret of {name} ends the one that it has now, if any")
+    if f"created API {name}" not in run.say.changes:
+        run.say("note", f"a new secret of {name} ends the one that it has now, if any")
     answer = create(run, f"secret of {name}", f"{APPLICATIONS}/GenerateClientSecret", owner)
     values["API_CLIENT_ID"] = application["apiConfiguration"]["clientId"]
     values["API_CLIENT_SECRET"] = answer["clientSecret"]
@@ -597,7 +598,8 @@ def provide_user(run: Run, project_id: str, name: str) -> None:
         answer = create(run, f"key of {username}", f"{USER_SERVICE}/AddKey", expiring)
         write_folder(run, name, values, base64.b64decode(answer["keyContent"]).decode())
         return
-    run.say("note", f"a new secret of {username} ends the one that it has now, if any")
+    if f"created service user {username}" not in run.say.changes:
+        run.say("note", f"a new secret of {username} ends the one that it has now, if any")
     answer = create(run, f"secret of {username}", f"{USER_SERVICE}/AddSecret", owner)
     secret = answer["clientSecret"]
     write_folder(run, name, {**values, "CLIENT_ID": username, "CLIENT_SECRET": secret})

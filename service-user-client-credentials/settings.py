@@ -181,8 +181,7 @@ def _checked_url(name: str, value: str) -> str:
         usable = False
     if not usable or re.search(r"[\s@?#]", value):
         raise ConfigurationError(
-            f"{name} is not an address such as https://example.zitadel.cloud: correct it in "
-            f"{env_file()}."
+            f"{name} is not an address such as https://example.com: correct it in {env_file()}."
         )
     return value.rstrip("/")
 

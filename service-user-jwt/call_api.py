@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import requests
 from requests import PreparedRequest
@@ -67,8 +68,8 @@ def _call(base_url: str, path: str, token: Token) -> bool:
     except (OSError, ValueError) as error:  # requests' own ones and a few that it lets through
         raise APIError(
             f"The API at {base_url} can't be reached ({type(error).__name__}): start it in its "
-            "folder with `flask --app server run`, or correct API_BASE_URL in "
-            f"{settings.env_file()}."
+            f"folder with `flask --app server run --port {urlsplit(base_url).port or 80}`, or "
+            f"correct API_BASE_URL in {settings.env_file()}."
         ) from None
     try:
         answer = response.json()

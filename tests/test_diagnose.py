@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ JWT_USER, SECRET_USER, PAT_USER = SCRIPTS
 def diagnose(
     suite: Suite,
     *arguments: str,
-    token: str = "",
+    token: str | None = None,
     status: int = 1,
     code: str = "",
     **variables: str,
@@ -40,7 +41,7 @@ def diagnose(
         [sys.executable, *command],
         cwd=suite.folder,
         env=environment(**variables),
-        input=token,
+        **({"input": token} if token is not None else {"stdin": subprocess.DEVNULL}),
         capture_output=True,
         text=True,
         timeout=60,
@@ -48,7 +49,7 @@ def diagnose(
     output = ended.stdout + ended.stderr
     assert ended.returncode == status, output
     assert "Traceback" not in output
-    for secret in secrets(suite, token, variables):
+    for secret in secrets(suite, token or "", variables):
         assert secret not in output
     return output.replace("\n         ", " ").splitlines()
 
@@ -76,14 +77,19 @@ def token_of(suite: Suite, name: str, **variables: str) -> str:
 def test_a_token_that_passes_has_no_problem(api: str, name: str, suite: Suite) -> None:
     lines = diagnose(suite, api, token=token_of(suite, name), status=0)
     assert [line[:9] for line in lines[1:-1]] == ["ok       "] * 7
-    assert lines[-1] == "The API lets this token pass."
+    assert lines[-1] == "An API with these settings lets this token pass."
     assert ("it is a personal access token" in str(lines)) == (name == PAT_USER)
 
 
 def test_without_a_token_the_personal_access_token_is_taken(suite: Suite) -> None:
     assert "PERSONAL_ACCESS_TOKEN" in diagnose(suite, "api-jwt", status=0)[0]
     lines = diagnose(suite, "api-jwt", PERSONAL_ACCESS_TOKEN="wrong-token")
-    assert "isn't active" in problems(lines)[0]
+    assert "isn't active" in problems(lines)[0] and "scope" not in problems(lines)[0]
+
+
+def test_a_program_that_gave_no_token_is_not_taken_for_one(suite: Suite) -> None:
+    (line,) = diagnose(suite, "api-jwt", token="", status=2)
+    assert line == "There is no token on standard input: the program before the | gave none."
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -122,7 +128,7 @@ def test_credentials_that_zitadel_refuses(
     api: str, variables: dict[str, str], told: str, suite: Suite
 ) -> None:
     changed = {name: value.format(suite.zitadel.issuer) for name, value in variables.items()}
-    lines = diagnose(suite, api, token="", status=1, code="", **changed)
+    lines = diagnose(suite, api, token=None, status=1, code="", **changed)
     assert told in problems(lines)[0]
     assert "it can't ask about the token" in lines[-1]
 
@@ -188,7 +194,11 @@ def test_what_only_looks_like_a_jwt(token: str, suite: Suite) -> None:
 
 
 def test_mistakes_of_the_folder_are_one_sentence(suite: Suite) -> None:
+    app = suite.folder / "app"
+    app.mkdir()
+    shutil.copy(suite.folder / "api-jwt/client_authentication.py", app)
     for arguments, variables, told in (
+        (("app",), {}, "is not the folder of an API of this suite: put your values into"),
         (("service-user-pat",), {}, "is not the folder of an API"),
         (("nowhere",), {}, "is not the folder of an API"),
         (

@@ -23,7 +23,7 @@ IDENTICAL = {
 @pytest.mark.parametrize(("name", "folders"), IDENTICAL.items())
 def test_shared_files_are_identical(name: str, folders: tuple[str, ...]) -> None:
     contents = {(ROOT / folder / name).read_bytes() for folder in folders}
-    assert len(contents) == 1
+    assert len(contents) == 1, f"The copies of {name} differ: run .ci/copy."
 
 
 def test_the_script_that_copies_makes_them_identical(tmp_path: Path) -> None:

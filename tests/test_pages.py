@@ -64,10 +64,15 @@ class Terminal:
         return code
 
     def run(self, code: str, folder: str) -> str:
-        """Run commands to their end, check that they succeed, and return what they print."""
+        """Run commands to their end, check that they succeed, and return what they print.
+
+        A terminal stays in the folder that the commands before went to.
+        """
+        place = self.root / "place.txt"
+        code = f"{self.with_free_ports(code)}\npwd > {place}"
         ended = subprocess.run(
-            ["bash", "-e", "-o", "pipefail", "-c", self.with_free_ports(code)],
-            cwd=self.root / folder,
+            ["bash", "-e", "-o", "pipefail", "-c", code],
+            cwd=place.read_text().strip() if place.exists() else self.root / folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,

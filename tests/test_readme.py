@@ -13,14 +13,21 @@ from typing import Any
 import pytest
 import requests
 from dotenv import dotenv_values
-from flask import Flask, request
+from flask import Flask
+from requests.auth import HTTPBasicAuth
 
-from client_authentication import PrivateKeyJWT
 from conftest import Suite
-from keys import RSA_KEY, pem
 from programs import APIS, FLASK, ROOT, clone, running_api
 from servers import TOKEN, Upstream, active, send, serving
 from validator import ZitadelIntrospectTokenValidator
+
+
+class Authentication(HTTPBasicAuth):
+    """As the Basic authentication of an API, whose module has the same name as the other's."""
+
+    def __init__(self, client_id: str, client_secret: str) -> None:
+        super().__init__(client_id, client_secret)
+        self.client_id = client_id
 
 
 def block(name: str) -> str:
@@ -92,16 +99,20 @@ def test_the_app_in_the_readme_works(api: str, suite: Suite, tmp_path: Path) -> 
         assert requests.get(f"{url}/messages", timeout=10).status_code == 401
 
 
-def test_the_cache_in_the_readme_works(upstream: Upstream, redis_port: int) -> None:
-    redis = block("redis")
-    assert '"localhost"' in redis
+def test_the_cache_in_the_readme_works(
+    upstream: Upstream, redis_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZITADEL_DOMAIN", upstream.base_url)
+    monkeypatch.setenv("API_CLIENT_ID", "id")
+    monkeypatch.setenv("API_CLIENT_SECRET", "s3cret")
+    redis = block("redis").replace('"localhost"', f'"localhost", {redis_port}')
     for cache in (block("cache"), f"{redis}\n{block('cache')}".replace("SimpleCache()", "cache")):
         names: dict[str, Any] = {
+            "os": os,
             "ZitadelIntrospectTokenValidator": ZitadelIntrospectTokenValidator,
-            "introspection_url": upstream.url,
-            "client_authentication": PrivateKeyJWT("api", "kid", pem(RSA_KEY), "https://zitadel"),
+            "ClientSecretBasic": Authentication,
         }
-        exec(cache.replace('"localhost"', f'"localhost", {redis_port}'), names)
+        exec(cache, names)
         app = Flask(__name__)
         app.add_url_rule("/", view_func=names["require_auth"](lambda: {"message": "in"}))
         upstream.answer(active())
@@ -116,7 +127,7 @@ def test_the_preflight_requests_in_the_readme_pass(
 ) -> None:
     app = Flask(__name__)
     app.add_url_rule("/", view_func=lambda: {"message": "in"})
-    exec(block("preflight"), {"app": app, "request": request, "require_auth": require_auth})
+    exec(block("preflight"), {"app": app, "require_auth": require_auth})
     upstream.answer(active("read:messages"))
     with serving(app) as base_url:
         assert requests.options(base_url, timeout=5).status_code == 200
