@@ -507,16 +507,22 @@ def check_address(zitadel: Zitadel) -> None:
         raise ProvisionError(f"This ZITADEL's own address is {issuer!r}: give --domain that one.")
 
 
-def refuse_foreign_files(run: Run) -> None:
-    """Stop if a folder holds files that somebody else wrote and that don't fit this project."""
+def check_foreign_files(run: Run, force: bool) -> None:
+    """Stop if a folder holds files that somebody else wrote and that don't fit this project.
+
+    With `force`, show what is to be moved aside instead.
+    """
     project = find_project(run)
     for name, folder in run.folders.items():
         if folder.is_foreign and not (project and works(run, name, project["projectId"])):
-            raise ProvisionError(
-                f"{folder.path} holds {' or '.join(file.name for file in folder.files)} that "
-                "provision.py didn't write and that doesn't fit this project. Move it away, or "
-                "let provision.py move it aside and write its own with --force."
-            )
+            if not force:
+                raise ProvisionError(
+                    f"{folder.path} holds {' or '.join(file.name for file in folder.files)} that "
+                    "provision.py didn't write and that doesn't fit this project. Move it away, or "
+                    "let provision.py move it aside and write its own with --force."
+                )
+            for file in filter(os.path.lexists, folder.files):
+                run.say("note", f"{name}/{file.name} is to be moved aside: it isn't from here")
 
 
 def provide_project(run: Run) -> str:
@@ -611,8 +617,7 @@ def provision(run: Run, force: bool) -> None:
         folder.path.mkdir(parents=True, exist_ok=True)
         if not os.access(folder.path, os.W_OK):
             raise ProvisionError(f"{folder.path} can't be written to: see --directory.")
-    if not force:
-        refuse_foreign_files(run)
+    check_foreign_files(run, force)
     project_id = provide_project(run)
     role = {"projectId": project_id, "roleKey": ROLE, "displayName": "Read messages"}
     create(run, f"role {ROLE}", f"{PROJECTS}/AddProjectRole", role)

@@ -22,6 +22,11 @@ SCRIPTS = {
     "service-user-client-credentials": "client-credentials-token-generator.py",
     "service-user-pat": "call-api-with-pat.py",
 }
+PAGES = [
+    page.relative_to(ROOT)
+    for folder in (".", *APIS, *SCRIPTS)
+    for page in sorted((ROOT / folder).glob("*.md"))
+]
 FLASK = ("-m", "flask", "--app", "server", "run", "--port")
 GUNICORN = ("-m", "gunicorn", "server:app", "--bind")
 LAG_SECONDS = 15

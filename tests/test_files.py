@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from programs import APIS, ROOT, SCRIPTS, clone, git_files
+from programs import APIS, PAGES, ROOT, SCRIPTS, clone, git_files
 
 IDENTICAL = {
     "server.py": APIS,
@@ -90,8 +90,37 @@ def test_the_examples_placeholders_are_recognised_as_such() -> None:
     assert all(value.startswith("<YOUR_") for value in values)
 
 
-def test_links_in_the_readmes_lead_somewhere() -> None:
-    for page in [file for file in git_files() if file.name == "README.md"]:
-        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
-            if "://" not in target:
-                assert (ROOT / page.parent / target).exists(), f"{page}: {target}"
+WRITTEN = {
+    ".env",
+    ".env.old",
+    ".venv",
+    ".venv/bin",
+    "api-key-file.json",
+    "client-key-file.json",
+    "admin.pat",
+}
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what a link to a heading of the page must end with, as a forge makes it."""
+    headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_on_a_page_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text()):
+        if "://" not in target:
+            file, _, anchor = target.partition("#")
+            linked = page.parent / file if file else page
+            assert (ROOT / linked).exists(), target
+            assert not anchor or anchor in anchors(linked), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    names = {file.name for file in git_files()} | {str(file) for file in git_files()} | WRITTEN
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)
+    named = re.findall(r"`([\w./-]+\.(?:py|json|txt|md|toml|env|old|pat))`|`(\.[\w/.]+)`", text)
+    for name in filter(None, (first or second for first, second in named)):
+        assert name in names, name

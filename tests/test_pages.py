@@ -22,10 +22,8 @@ from typing import NamedTuple
 import pytest
 
 from local_zitadel import local_zitadel
-from programs import APIS, ROOT, SCRIPTS, clone, environment, free_port, run
+from programs import APIS, PAGES, ROOT, SCRIPTS, clone, environment, free_port, run
 
-FOLDERS = (".", *APIS, *SCRIPTS)
-PAGES = [page for folder in FOLDERS for page in sorted((ROOT / folder).glob("*.md"))]
 RUN_ELSEWHERE = ("demo", "tests")
 BLOCK = re.compile(r"(?:<!-- ([^>]+) -->\n)?```(\w*)\n(.*?)\n```", re.DOTALL)
 PORTS = ("5000", "5001", "8080")
@@ -41,7 +39,7 @@ class Block(NamedTuple):
 
 def blocks(page: Path) -> list[Block]:
     """Return the blocks of code on a page."""
-    return [Block(*found) for found in BLOCK.findall(page.read_text("utf-8"))]
+    return [Block(*found) for found in BLOCK.findall((ROOT / page).read_text("utf-8"))]
 
 
 class Terminal:
@@ -122,9 +120,9 @@ def terminal(tmp_path: Path) -> Terminal:
     return Terminal(tmp_path / "suite")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=str)
 def test_every_command_of_a_page_works(page: Path, terminal: Terminal) -> None:
-    folder = page.parent.relative_to(ROOT).as_posix()
+    folder = page.parent.as_posix()
     with ExitStack() as background:
         if folder in (*APIS, *SCRIPTS):
             zitadel = background.enter_context(local_zitadel())

@@ -231,8 +231,10 @@ def test_a_file_written_by_hand_is_replaced_only_with_force(setup: Setup, file: 
     assert "Nothing was changed." in output
     assert setup.contents() == {file: b"PERSONAL_ACCESS_TOKEN=mine\n"}
 
-    setup.run("--force")
+    output = setup.run("--force")
 
+    shown = f"note     {file} is to be moved aside: it isn't from here\n"
+    assert -1 < output.find(shown) < output.find("created")
     assert setup.contents()[f"{file}.old"] == b"PERSONAL_ACCESS_TOKEN=mine\n"
 
 
