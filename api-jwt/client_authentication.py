@@ -20,10 +20,9 @@ LIFE_SECONDS = 900
 class PrivateKeyJWT(AuthBase):
     """Private key JWT authentication of an OAuth client, as requests' `auth=` takes it.
 
-    RFC 7523, section 2.2: the form carries a signed client assertion. One assertion serves all
-    requests of five minutes, from every thread, since parsing the key and signing cost far more
-    than the request itself. It holds with this machine's clock a minute ahead or some minutes
-    behind ZITADEL's.
+    RFC 7523, section 2.2: the form carries a signed client assertion. The key is parsed once, which
+    costs far more than a request, and one assertion serves all requests of five minutes, from every
+    thread. It holds with this machine's clock a minute ahead or some minutes behind ZITADEL's.
 
     Args:
         client_id: the key file's `clientId`.
@@ -32,7 +31,7 @@ class PrivateKeyJWT(AuthBase):
         issuer: ZITADEL's address as its discovery document names it, without a trailing slash.
 
     Raises:
-        ValueError: `private_key` is no RSA private key in PEM.
+        ValueError: `private_key` is no unencrypted RSA private key in PEM.
     """
 
     def __init__(self, client_id: str, key_id: str, private_key: str, issuer: str) -> None:
