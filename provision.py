@@ -87,8 +87,7 @@ class Zitadel:
         """Return the answer to a call as the administrator: POST, or GET without a `body`.
 
         It is empty if ZITADEL has already what is to be created, or no longer what is to be
-        deleted. If ZITADEL doesn't know yet what
-        the call is about, which may be new, that is waited for.
+        deleted. It waits for what ZITADEL doesn't know yet, since that may have just been made.
         """
         deadline = time.monotonic() + LAG_SECONDS
         while True:
@@ -227,7 +226,8 @@ class Run:
     def __post_init__(self) -> None:
         """Note which projects are ours: those that the .env files written here name.
 
-        From before the project is created until the first .env names it, a claim does.
+        Until a .env names a new project, the claim file does, which is written before the project
+        is created: a run that was killed in between still knows it as its own.
         """
         folders = [folder for folder in self.folders.values() if folder.written_here]
         self.known_projects = {folder.get("PROJECT_ID") for folder in folders} - {""}

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 class Store(Protocol):
     """A cache as cachelib and Flask-Caching offer it.
 
-    Its size must be limited, and so must be the time that it may take.
+    It must have a limit to its size, and one to the time that a call may take.
     """
 
     def get(self, key: str) -> Any:

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 current_token = LocalProxy[dict[str, Any] | None](
     lambda: request.environ.get(ENVIRON_KEY) if has_request_context() else None
 )
-"""What ZITADEL said of this request's token; false, since None, on a route without the check."""
+"""What ZITADEL said of this request's token. Without a check it counts as false."""
 
 
 class ValidatorError(HTTPException):
@@ -141,7 +141,7 @@ class ZitadelIntrospectTokenValidator:
         roles = claims.get(ROLES_CLAIM)
         held = set(roles) if isinstance(roles, dict) else set()
         if alternatives is not None and not any(wanted <= held for wanted in alternatives):
-            wanted = " or ".join(" and ".join(sorted(roles)) for roles in alternatives)
+            wanted = " or ".join(" and ".join(sorted(group)) for group in alternatives)
             raise ValidatorError(403, "insufficient_scope", f"This needs the role {wanted}.")
         request.environ[ENVIRON_KEY] = claims
 

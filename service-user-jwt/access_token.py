@@ -53,8 +53,8 @@ class AccessToken(AuthBase):
         with self._lock:
             if self._failed_at > arrived_at:  # in the thread that was waited for
                 raise TokenError(self._failure)
-            # A tenth of its life early, and a minute at most; the lower bound, since a clock
-            # may be set back.
+            # It is renewed a tenth of its life early, and a minute at most. The lower bound renews
+            # it after a clock was set back.
             usable = self._life - min(60, self._life / 10)
             if not self._fetched_at <= time.time() < self._fetched_at + usable:
                 try:
