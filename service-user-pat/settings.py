@@ -176,7 +176,7 @@ def _checked_url(name: str, value: str) -> str:
         host = (url.hostname or "").encode("idna")  # refuses what no resolver could look up
         if "[" in url.netloc:
             IPv6Address(url.hostname)  # which Python 3.10 doesn't check
-        usable = url.scheme in ("http", "https") and host and (url.port or 1)
+        usable = url.scheme in ("http", "https") and host and url.port != 0
     except ValueError:
         usable = False
     if not usable or re.search(r"[\s@?#]", value):
