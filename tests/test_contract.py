@@ -26,8 +26,6 @@ from programs import ROOT, run
 
 LOCAL_CASES = cases(local_only=True)
 BY_ID = {case["id"]: case for case in cases()}
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 PROJECTS = "/zitadel.project.v2.ProjectService"
 USERS = "/zitadel.user.v2.UserService"
 
