@@ -11,55 +11,30 @@ from flask import Flask, Response, jsonify
 from servers import ROLES, TOKEN, Upstream, active, send, serving
 from validator import ZitadelIntrospectTokenValidator, current_token
 
+ROUTES: dict[str, tuple[Any, ...]] = {
+    "/none": (None,),
+    "/empty": (),
+    "/editor": ("editor",),
+    "/editor-or-admin": (["editor", "admin"],),
+    "/editor-and-admin": ([["editor", "admin"]],),
+    "/owner-or-both": (["owner", ["editor", "admin"]],),
+}
+
 
 @pytest.fixture
-def app(require_auth: ZitadelIntrospectTokenValidator) -> Flask:
+def base_url(require_auth: ZitadelIntrospectTokenValidator) -> Iterator[str]:
     app = Flask(__name__)
 
     @app.get("/public")
     def public() -> Response:
         return jsonify(token=bool(current_token))
 
-    @app.get("/bare")
-    @require_auth
-    def bare() -> Response:
+    def protected() -> Response:
         return jsonify(dict(current_token))
 
-    @app.get("/none")
-    @require_auth(None)
-    def none() -> Response:
-        return jsonify(dict(current_token))
-
-    @app.get("/empty")
-    @require_auth()
-    def empty() -> Response:
-        return jsonify(dict(current_token))
-
-    @app.get("/editor")
-    @require_auth("editor")
-    def editor() -> Response:
-        return jsonify(dict(current_token))
-
-    @app.get("/editor-or-admin")
-    @require_auth(["editor", "admin"])
-    def editor_or_admin() -> Response:
-        return jsonify(dict(current_token))
-
-    @app.get("/editor-and-admin")
-    @require_auth([["editor", "admin"]])
-    def editor_and_admin() -> Response:
-        return jsonify(dict(current_token))
-
-    @app.get("/owner-or-both")
-    @require_auth(["owner", ["editor", "admin"]])
-    def owner_or_both() -> Response:
-        return jsonify(dict(current_token))
-
-    return app
-
-
-@pytest.fixture
-def base_url(app: Flask) -> Iterator[str]:
+    app.add_url_rule("/bare", "bare", require_auth(protected))
+    for path, roles in ROUTES.items():
+        app.add_url_rule(path, path, require_auth(*roles)(protected))
     with serving(app) as base_url:
         yield base_url
 
