@@ -32,8 +32,6 @@ SETTINGS = {
 }
 KEY_FILES = {"api-jwt": "api-key-file.json", "service-user-jwt": "client-key-file.json"}
 REQUIRED = [(folder, name) for folder, settings in SETTINGS.items() for name in settings]
-
-
 KEY_CONTENT = {
     "api-jwt": {
         "type": "application",
@@ -108,6 +106,7 @@ def test_the_env_file_above_is_named_where_only_that_exists(tmp_path: Path) -> N
         ("ftp://example.com", "address"),
         ("https://exam ple.com", "address"),
         ("https://example.com:99999", "address"),
+        ("https://example.com:0", "address"),
         ("https://user@example.com", "address"),
         ("https://[", "address"),
         ("[example.com]", "address"),
@@ -180,20 +179,7 @@ def test_a_key_that_has_expired(end: str, tmp_path: Path) -> None:
         {"key": pem(RSA_KEY, b"password")},
         {"key": "\u00e4"},
     ],
-    ids=[
-        "text",
-        "list",
-        "deep",
-        "empty",
-        "no-key",
-        "placeholder",
-        "id",
-        "type",
-        "broken",
-        "ec",
-        "locked",
-        "odd",
-    ],
+    ids="text list deep empty no-key placeholder id type broken ec locked odd".split(),
 )
 def test_a_key_file_that_is_none(
     name: str, change: str | dict[str, object], tmp_path: Path
@@ -244,21 +230,18 @@ def test_whatever_a_token_endpoint_answers_is_explained(
     name: str,
     options: tuple[str, ...],
     tmp_path: Path,
+    upstream: Upstream,
 ) -> None:
-    upstream = Upstream()
     upstream.answer(content, status, headers=headers)
     folder = prepare(name, tmp_path, ZITADEL_TOKEN_URL=upstream.url)
     assert_one_sentence(run(folder, SCRIPTS[name], *options), "ZITADEL")
-    upstream.stop()
 
 
-def test_a_clock_that_differs_is_told(tmp_path: Path) -> None:
-    upstream = Upstream()
+def test_a_clock_that_differs_is_told(tmp_path: Path, upstream: Upstream) -> None:
     refusal = {"error": "server_error", "error_description": "Errors.Internal"}
     upstream.answer(refusal, 500, headers={"Date": formatdate(time.time() - 300, usegmt=True)})
     folder = prepare("service-user-jwt", tmp_path, ZITADEL_TOKEN_URL=upstream.url)
     ended = run(folder, SCRIPTS["service-user-jwt"])
-    upstream.stop()
     assert_one_sentence(ended)
     assert re.search(r"clock is (299|300|301) s ahead of ZITADEL's\.", ended.stderr)
 
