@@ -75,16 +75,17 @@ def shown_request(exchange: Exchange) -> str:
 
 
 def matches(expected: Any, actual: Any) -> bool:
-    """Tell whether JSON is as shown: … is anything, and as a name it stands for other members."""
+    """Tell whether JSON is as shown.
+
+    A … is anything. As the name of a member it stands for the other ones, or if it is the only one,
+    for a single one. A number stands for any number of its type.
+    """
     if isinstance(expected, dict) and isinstance(actual, dict):
-        rest = {name: value for name, value in actual.items() if name not in expected}
         named = {name: value for name, value in expected.items() if name != "…"}
-        if "…" in expected and named:
-            return all(name in actual and matches(named[name], actual[name]) for name in named)
-        if "…" in expected:
+        if expected and not named:
             return len(actual) == 1 and matches(expected["…"], *actual.values())
-        return not rest and all(
-            name in actual and matches(expected[name], actual[name]) for name in expected
+        return ("…" in expected or actual.keys() <= named.keys()) and all(
+            name in actual and matches(named[name], actual[name]) for name in named
         )
     if isinstance(expected, list) and isinstance(actual, list):
         return bool(actual) and all(matches(expected[0], member) for member in actual)
