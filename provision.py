@@ -537,7 +537,7 @@ def provide_project(run: Run) -> str:
         run.claim_file.unlink(missing_ok=True)
         raise
     project_id = str(project["projectId"])
-    if run.claim_file.exists():
+    if read_text(run.claim_file) == run.claim:
         token_url = f"{run.zitadel.domain}/oauth/v2/token"
         values = {"PROJECT_ID": project_id, "ZITADEL_TOKEN_URL": token_url}
         write_folder(run, "service-user-jwt", values)

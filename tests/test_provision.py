@@ -240,7 +240,10 @@ def test_a_file_written_by_hand_is_replaced_only_with_force(setup: Setup, file: 
 
 def test_a_file_written_by_hand_that_works_is_kept(setup: Setup) -> None:
     setup.run()
-    setup.replace("service-user-pat/.env", "# Written by", "# Copied after")
+    for folder in ("service-user-pat", "service-user-jwt"):
+        setup.replace(f"{folder}/.env", "# Written by", "# Copied after")
+    claim = setup.directory / "service-user-jwt/.provision-project"
+    claim.write_text(f"{setup.domain} Another project, whose run was killed")
     before = setup.contents()
 
     setup.run()
