@@ -31,7 +31,7 @@ from requests.auth import AuthBase
 ROLES_CLAIM = "urn:zitadel:iam:org:project:roles"
 B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 AHEAD_SECONDS = 60  # a client assertion is dated back by this much
-BEHIND_SECONDS = 600
+BEHIND_SECONDS = 600  # and is good for at least so long
 TIMEOUTS = (5, 15)  # seconds: to connect, and for each read
 
 Json = dict[str, Any]

@@ -26,7 +26,7 @@ class AccessToken(AuthBase):
 
     Args:
         token_url: ZITADEL's token endpoint.
-        timeout: seconds until the connection must stand, seconds that ZITADEL may be silent.
+        timeout: seconds to connect to each of ZITADEL's addresses, seconds that it may be silent.
     """
 
     REMEDIES: ClassVar[dict[str, str]] = {}
