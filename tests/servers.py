@@ -20,6 +20,11 @@ ROLES = "urn:zitadel:iam:org:project:roles"
 TOKEN = b"Authorization: Bearer abc.DEF-123_~+/=="
 
 
+def bearer(token: str | None) -> bytes:
+    """Return the header line that carries the token."""
+    return f"Authorization: Bearer {token}".encode()
+
+
 def active(*roles: str) -> dict[str, Any]:
     """Return an active answer as ZITADEL gives it, for a user with these roles."""
     return {

@@ -19,7 +19,7 @@ import validator
 from client_authentication import PrivateKeyJWT
 from conftest import Suite
 from keys import RSA_KEY, pem
-from servers import send, serving
+from servers import bearer, send, serving
 
 ISSUER = "https://zitadel.example"
 
@@ -115,5 +115,5 @@ def test_a_clock_that_is_wrong_by_less_than_a_minute_ahead_or_some_minutes_behin
     app = Flask(__name__)
     app.add_url_rule("/", view_func=require_auth("read:messages")(lambda: {"message": "in"}))
     with serving(app) as base_url:
-        assert send(base_url, "/", f"Authorization: Bearer {token}".encode())[0] == status
+        assert send(base_url, "/", bearer(token))[0] == status
     assert ("its clock" in caplog.text) == (status == 500)

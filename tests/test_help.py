@@ -9,11 +9,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import requests
 
 from conftest import Suite
 from programs import APIS, FLASK, SCRIPTS, run, running_api
-from servers import Upstream
+from servers import TOKEN, Upstream, send
 
 pytestmark = pytest.mark.local_zitadel
 KEY = "service-user-jwt"
@@ -135,8 +134,7 @@ def test_the_log_of_an_api_with_a_wrong_clock_shows_both_clocks(ahead: int, suit
     folder = suite.folder / "api-jwt"
     command = ("-c", WRONG_CLOCK, str(ahead), "server.py", "--port")
     with running_api(folder, command) as base_url:
-        headers = {"Authorization": "Bearer abc"}
-        answer = requests.get(f"{base_url}/api/private", headers=headers, timeout=10)
-    assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
+        status, _, body = send(base_url, "/api/private", TOKEN)
+    assert (status, body["error"]) == (500, "server_error")
     log = (folder / "log.txt").read_text()
     assert "its clock (ZITADEL's: " in log and "this machine's: " in log

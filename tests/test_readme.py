@@ -18,7 +18,7 @@ from requests.auth import HTTPBasicAuth
 
 from conftest import Suite
 from programs import APIS, FLASK, ROOT, clone, running_api
-from servers import TOKEN, Upstream, active, send, serving
+from servers import TOKEN, Upstream, active, bearer, send, serving
 from validator import ZitadelIntrospectTokenValidator
 
 
@@ -92,11 +92,9 @@ def test_the_app_in_the_readme_works(api: str, suite: Suite, tmp_path: Path) -> 
     with running_api(
         tmp_path, FLASK, **{name: value or "" for name, value in variables.items()}
     ) as url:
-        headers = {"Authorization": f"Bearer {token}"}
-        answer = requests.get(f"{url}/messages", headers=headers, timeout=10)
-        assert answer.status_code == 200
-        assert list(answer.json()) == ["you are"]
-        assert requests.get(f"{url}/messages", timeout=10).status_code == 401
+        status, _, body = send(url, "/messages", bearer(token))
+        assert (status, list(body)) == (200, ["you are"])
+        assert send(url, "/messages")[0] == 401
 
 
 def test_the_cache_in_the_readme_works(

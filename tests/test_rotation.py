@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from dotenv import dotenv_values, set_key
 
 from conftest import Suite
+from instance import USERS
 from programs import APIS, SCRIPTS, run, running_api
+from servers import bearer, send
 
 pytestmark = pytest.mark.local_zitadel
-APPLICATIONS = "zitadel.application.v2.ApplicationService"
-USERS = "zitadel.user.v2.UserService"
+APPLICATIONS = "/zitadel.application.v2.ApplicationService"
 END = {"expirationDate": "2090-01-01T00:00:00Z"}
 JWT_USER, SECRET_USER, PAT_USER = SCRIPTS
 
@@ -33,11 +33,7 @@ class Console:
         return dotenv_values(self.folder / name / ".env")
 
     def call(self, service: str, method: str, /, **fields: Any) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self.suite.zitadel.admin_pat}"}
-        url = f"{self.suite.zitadel.issuer}/{service}/{method}"
-        answer = requests.post(url, json=fields, headers=headers, timeout=10)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
+        return self.suite.zitadel.call(f"{service}/{method}", fields)
 
     def application(self, name: str) -> str:
         filters = [{"projectIdFilter": {"projectId": self.project}}]
@@ -119,12 +115,7 @@ def test_a_service_users_key_is_replaced_while_the_old_one_still_works(console: 
 
 def test_a_new_secret_of_a_service_user_leaves_its_tokens_alive(console: Console) -> None:
     name = "with-two-secrets"
-    organization = {"Authorization": f"Bearer {console.suite.zitadel.admin_pat}"}
-    url = f"{console.suite.zitadel.issuer}/management/v1/orgs/me"
-    org = requests.get(url, headers=organization, timeout=10).json()["org"]["id"]
-    user = console.call(
-        USERS, "CreateUser", organizationId=org, username=name, machine={"name": name}
-    )["id"]
+    user = console.suite.zitadel.add_user(name)
     first = console.call(USERS, "AddSecret", userId=user)["clientSecret"]
     folder = console.folder / SECRET_USER
     token = run(folder, SCRIPTS[SECRET_USER], "--token-only", CLIENT_ID=name, CLIENT_SECRET=first)
@@ -134,20 +125,14 @@ def test_a_new_secret_of_a_service_user_leaves_its_tokens_alive(console: Console
         command = (SCRIPTS[SECRET_USER], "--token-only")
         assert run(folder, *command, CLIENT_ID=name, CLIENT_SECRET=secret).returncode == status
     with running_api(console.folder / APIS[0]) as base_url:
-        headers = {"Authorization": f"Bearer {token.stdout.strip()}"}
-        answer = requests.get(f"{base_url}/api/private", headers=headers, timeout=10)
-        assert answer.status_code == 200
+        assert send(base_url, "/api/private", bearer(token.stdout.strip()))[0] == 200
 
 
 def test_a_second_personal_access_token_works_beside_the_first(console: Console) -> None:
     user = console.user(PAT_USER)
     made = console.call(USERS, "AddPersonalAccessToken", userId=user, **END)
     with running_api(console.folder / APIS[0]) as base_url:
-        statuses = []
         for token in (made["token"], console.env(PAT_USER)["PERSONAL_ACCESS_TOKEN"]):
-            headers = {"Authorization": f"Bearer {token}"}
-            answer = requests.get(f"{base_url}/api/private", headers=headers, timeout=10)
-            statuses.append(answer.status_code)
-        assert statuses == [200, 200]
+            assert send(base_url, "/api/private", bearer(token))[0] == 200
         console.call(USERS, "RemovePersonalAccessToken", userId=user, tokenId=made["tokenId"])
         assert console.works(base_url)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import requests
 
 from conftest import Suite
 from programs import APIS, FLASK, GUNICORN, SCRIPTS, eventually, run, running_api
+from servers import bearer, send
 
 PUBLIC = "Public route - You don't need to be authenticated to see this."
 PRIVATE = "Private route - You need to be authenticated to see this."
@@ -42,9 +42,8 @@ def test_the_token_alone_is_printed_on_request(name: str, base_url: str, suite: 
     ended = run(suite.folder / name, SCRIPTS[name], "--token-only", API_BASE_URL="http://[::1]:9")
     assert ended.returncode == 0, ended.stderr
     (token,) = ended.stdout.splitlines()
-    headers = {"Authorization": f"Bearer {token}"}
-    answer = requests.get(f"{base_url}/api/private-scoped", headers=headers, timeout=10)
-    assert (answer.status_code, answer.json()) == (200, {"message": SCOPED})
+    answer = send(base_url, "/api/private-scoped", bearer(token))
+    assert answer[::2] == (200, {"message": SCOPED})
 
 
 def test_a_service_user_without_the_role_passes_the_private_route_only(
@@ -153,9 +152,8 @@ def test_a_zitadel_that_refuses_the_api_is_500_and_explained_in_the_log(
     basic = "API_CLIENT_SECRET" in variables
     folder = suite.folder / ("api-basic-authentication" if basic else "api-jwt")
     with running_api(folder, FLASK, **settings) as base_url:
-        headers = {"Authorization": "Bearer tok3n"}
-        answer = requests.get(f"{base_url}/api/private", headers=headers, timeout=10)
-    assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
+        status, _, body = send(base_url, "/api/private", bearer("tok3n"))
+    assert (status, body["error"]) == (500, "server_error")
     log = (folder / "log.txt").read_text()
     assert "ZITADEL refuses this API's own request" in log
     assert "Traceback" not in log and "tok3n" not in log and "wr0ng" not in log
