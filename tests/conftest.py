@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import Mock
 
 import jwt
 import pytest
@@ -69,17 +71,17 @@ def require_auth(upstream: Upstream) -> ZitadelIntrospectTokenValidator:
 
 
 @pytest.fixture
-def signatures(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Provide a list that grows by the time of each signature."""
-    made: list[float] = []
-    encode = jwt.encode
+def signatures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Provide a list that grows with each signature."""
+    encode = Mock(wraps=jwt.encode)
+    monkeypatch.setattr(jwt, "encode", encode)
+    return encode.call_args_list
 
-    def counting(*arguments: Any, **options: Any) -> str:
-        made.append(time.monotonic())
-        return encode(*arguments, **options)
 
-    monkeypatch.setattr(jwt, "encode", counting)
-    return made
+@pytest.fixture
+def marker() -> str:
+    """Return a value by which the processes of one test are known."""
+    return uuid.uuid4().hex
 
 
 class Suite(NamedTuple):

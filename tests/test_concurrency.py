@@ -48,7 +48,7 @@ def app(upstream: Upstream) -> Flask:
 
 
 def test_a_cold_start_of_many_threads_makes_one_assertion_and_one_pool(
-    app: Flask, upstream: Upstream, signatures: list[float]
+    app: Flask, upstream: Upstream, signatures: list[Any]
 ) -> None:
     together = threading.Barrier(THREADS)
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from itertools import takewhile
 from pathlib import Path
 
@@ -36,12 +35,6 @@ ALL_RIGHT = [
     ["no token", "200", "401", "401"],
     ["a wrong token", "200", "401", "401"],
 ]
-
-
-@pytest.fixture
-def marker() -> str:
-    """Return a value by which the processes of one test are known."""
-    return uuid.uuid4().hex
 
 
 @pytest.fixture

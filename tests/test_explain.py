@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -67,7 +66,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     """Run the lecture once, without a terminal, and listen in."""
     folder = tmp_path_factory.mktemp("lecture")
     (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    wiretap, marker = folder / "wiretap", uuid.uuid4().hex
+    wiretap, marker = folder / "wiretap", str(folder)
     variables = {"PYTHONPATH": str(folder), "WIRETAP": str(wiretap), "HTTP_PROXY": "localhost:9"}
     demo = start(clone(folder / "clone"), marker, "--explain", **variables)
     output, errors = demo.communicate(timeout=60)
@@ -207,9 +206,8 @@ def test_there_is_no_colour_without_a_terminal(told: Told) -> None:
     [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
 )
 def test_a_terminal_gets_colours_unless_it_is_told_otherwise_and_ctrl_c_ends_all(
-    variables: dict[str, str], coloured: bool, tmp_path: Path
+    variables: dict[str, str], coloured: bool, marker: str, tmp_path: Path
 ) -> None:
-    marker = uuid.uuid4().hex
     ours, terminal = pty.openpty()
     demo = subprocess.Popen(
         [sys.executable, "demo.py", "--explain"],
@@ -240,8 +238,9 @@ def read_until(terminal: int, text: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("seconds", [0.7, 1.4, 2.1])
-def test_nothing_is_left_running_when_it_is_ended(seconds: float, tmp_path: Path) -> None:
-    marker = uuid.uuid4().hex
+def test_nothing_is_left_running_when_it_is_ended(
+    seconds: float, marker: str, tmp_path: Path
+) -> None:
     demo = start(clone(tmp_path / "clone"), marker, "--explain")
     assert demo.stdout
     assert demo.stdout.readline().startswith("Starting everything")
@@ -253,8 +252,7 @@ def test_nothing_is_left_running_when_it_is_ended(seconds: float, tmp_path: Path
     assert processes(marker) == []
 
 
-def test_a_reader_who_leaves_early_sees_no_traceback(tmp_path: Path) -> None:
-    marker = uuid.uuid4().hex
+def test_a_reader_who_leaves_early_sees_no_traceback(marker: str, tmp_path: Path) -> None:
     demo = start(clone(tmp_path / "clone"), marker, "--explain")
     assert demo.stdout and demo.stderr
     demo.stdout.readline()
