@@ -20,19 +20,19 @@ def megabytes(process_id: int) -> float:
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) / 1024
 
 
-def memory(folder: Path, path: str, requests: int) -> Iterator[float]:
-    """Call the route with a token of its own each time; give the memory at each step."""
+def memory(folder: Path, path: str, requests: int) -> Iterator[tuple[int, float]]:
+    """Call the route with a token of its own each time; give calls and memory at each step."""
     with serving_api(folder) as (port, _):
         callers = [Caller(port) for _ in range(CALLERS)]
         process_id = int(callers[0].call(get("/process")))
         done = 0
         for step in range(STEPS + 1):
-            end = requests // 100 if step == 0 else requests * step // STEPS  # 0 is the warm-up
+            end = requests * step // STEPS or requests // 100  # step 0 is the warm-up
             for start in range(done, end, PIECE):
                 tokens = (f"{number:0100d}" for number in range(start, min(start + PIECE, end)))
                 call_at_once(callers, [get(path, token) for token in tokens])
             done = end
-            yield megabytes(process_id)
+            yield done, megabytes(process_id)
 
 
 def main() -> None:
@@ -47,8 +47,7 @@ def main() -> None:
     with TemporaryDirectory() as name:
         write_files(Path(name))
         for route in ("jwt", "cached"):
-            for step, resident in enumerate(memory(Path(name), f"/HTTP/{route}", requests)):
-                done = requests * step // STEPS or requests // 100
+            for done, resident in memory(Path(name), f"/HTTP/{route}", requests):
                 print(f"{route:<10} {done:>10} {resident:>12.1f}", flush=True)
 
 

@@ -340,11 +340,10 @@ def goals(rows: list[Row]) -> Iterator[tuple[str, bool]]:
         )
 
 
-def ratios(row: Row, other: Row) -> tuple[float, float]:
+def ratios(row: Row, other: Row) -> list[float]:
     """Return how many times as many requests/s `row` serves, with one and with all callers."""
     pairs = ((row.alone, other.alone), (row.crowded, other.crowded))
-    one, all_at_once = (median(map(operator.truediv, *pair)) for pair in pairs)
-    return one, all_at_once
+    return [median(map(operator.truediv, *pair)) for pair in pairs]
 
 
 def end_on_sigterm() -> None:
