@@ -156,7 +156,8 @@ def check_clock(report: Report, answer: requests.Response) -> None:
         report.ok("The clocks agree." if abs(ahead) < 2 else f"This machine's clock is {distance}.")
     else:
         report.problem(
-            f"This machine's clock is {distance}.", "Set it: assertions and ends depend on it."
+            f"This machine's clock is {distance}.",
+            "Set it: the times in assertions and tokens depend on it.",
         )
 
 
@@ -377,7 +378,7 @@ def main() -> int:
                 scope = "" if is_personal else project_id or "{PROJECT_ID}"
                 check_activity(report, url, authentication, token, options.role, scope)
             else:
-                report.note("As long as the API is refused, it can't ask about the token.")
+                report.note("Until its own request succeeds, the API can't ask about the token.")
     if report.problems == 0:
         print("An API with these settings lets this token pass.")
     elif report.problems > 1:

@@ -130,7 +130,7 @@ def test_credentials_that_zitadel_refuses(
     changed = {name: value.format(suite.zitadel.issuer) for name, value in variables.items()}
     lines = diagnose(suite, api, token=None, status=1, code="", **changed)
     assert told in problems(lines)[0]
-    assert "it can't ask about the token" in lines[-1]
+    assert "the API can't ask about the token" in lines[-1]
 
 
 def test_a_key_that_zitadel_does_not_know(suite: Suite, tmp_path: Path) -> None:
