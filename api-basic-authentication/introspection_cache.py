@@ -32,7 +32,7 @@ class IntrospectionCache:
 
     Args:
         store: where the answers are kept.
-        seconds: for how long at most, a whole number; 0 keeps none.
+        seconds: for how long at most; whole seconds count, and less than one keeps none.
         introspection_url: the endpoint that answers.
         client_id: this API's client id there.
 
@@ -42,14 +42,14 @@ class IntrospectionCache:
     """
 
     def __init__(
-        self, store: Store, seconds: int, introspection_url: str, client_id: str | None
+        self, store: Store, seconds: float, introspection_url: str, client_id: str | None
     ) -> None:
         if not client_id:
             raise ValueError("A cache needs a client_authentication that has a client_id.")
-        if not isinstance(seconds, int) or not 0 <= seconds <= 86400:
-            raise ValueError("cache_seconds must be a whole number from 0 to 86400.")
+        if not isinstance(seconds, (int, float)) or not 0 <= seconds <= 86400:
+            raise ValueError("cache_seconds must be a number from 0 to 86400.")
         self._store = store
-        self._seconds = seconds
+        self._seconds = int(seconds)
         self._identity = json.dumps([introspection_url, client_id])
 
     def get(self, token: str) -> dict[str, Any] | None:

@@ -96,7 +96,7 @@ class ZitadelIntrospectTokenValidator:
         client_authentication: AuthBase,
         timeout: tuple[float, float] = (3, 10),
         cache: Any = None,
-        cache_seconds: int = 30,
+        cache_seconds: float = 30,
     ) -> None:
         self._url = introspection_url
         self._client_authentication = client_authentication

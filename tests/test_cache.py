@@ -147,10 +147,10 @@ def test_no_token_can_be_read_in_the_store(store: Any, upstream: Upstream, tmp_p
 @pytest.mark.parametrize(
     ("lifetime", "cache_seconds", "expected"),
     [(60, 30, [30]), (20.9, 30, [20]), (1.5, 30, [1]), (0.9, 30, []), (60, 1, [1]), (60, 0, []),
-     (10**400, 30, [30])],
+     (60, 0.9, []), (60, 1.9, [1]), (10**400, 30, [30])],
 )  # fmt: skip
 def test_it_is_kept_for_the_lesser_of_the_seconds_given_and_the_tokens_own(
-    lifetime: float, cache_seconds: int, expected: list[int], upstream: Upstream
+    lifetime: float, cache_seconds: float, expected: list[int], upstream: Upstream
 ) -> None:
     store = Memory()
     with serving(application(upstream.url, cache=store, cache_seconds=cache_seconds)) as base_url:
@@ -301,7 +301,7 @@ def test_a_cache_needs_a_client_id(upstream: Upstream) -> None:
         )
 
 
-@pytest.mark.parametrize("seconds", [None, "30", 0.5, float("nan"), float("inf"), -1, 86401])
+@pytest.mark.parametrize("seconds", [None, "30", float("nan"), float("inf"), -1, 86401])
 def test_seconds_that_make_no_sense_are_refused_at_once(seconds: Any, upstream: Upstream) -> None:
     with pytest.raises(ValueError, match="cache_seconds"):
         application(upstream.url, cache=SimpleCache(), cache_seconds=seconds)
