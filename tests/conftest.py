@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -23,6 +24,9 @@ from local_zitadel import local_zitadel
 from programs import APIS, SCRIPTS, copy_folder, free_port, running_api
 from servers import Upstream
 from validator import ZitadelIntrospectTokenValidator
+
+# A shell lets what it runs in the background ignore Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
