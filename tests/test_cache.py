@@ -23,8 +23,8 @@ SECRET = "abc.DEF"
 class Authentication(HTTPBasicAuth):
     """Authenticates as the API with this client id."""
 
-    def __init__(self, client_id: str) -> None:
-        super().__init__(client_id, "s3cret")
+    def __init__(self, client_id: str, client_secret: str = "s3cret") -> None:
+        super().__init__(client_id, client_secret)
         self.client_id = client_id
 
 

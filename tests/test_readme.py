@@ -14,28 +14,19 @@ import pytest
 import requests
 from dotenv import dotenv_values
 from flask import Flask
-from requests.auth import HTTPBasicAuth
 
 from conftest import Suite
 from programs import APIS, FLASK, ROOT, clone, running_api
 from servers import TOKEN, Upstream, active, bearer, send, serving
+from test_cache import Authentication
+from test_pages import blocks
 from validator import ZitadelIntrospectTokenValidator
-
-
-class Authentication(HTTPBasicAuth):
-    """As the Basic authentication of an API, whose module has the same name as the other's."""
-
-    def __init__(self, client_id: str, client_secret: str) -> None:
-        super().__init__(client_id, client_secret)
-        self.client_id = client_id
 
 
 def block(name: str) -> str:
     """Return the code that stands below the mark `name` in the README."""
-    pattern = rf"<!-- {name} -->\n```\w+\n(.+?)\n```"
-    found = re.search(pattern, (ROOT / "README.md").read_text(), re.DOTALL)
-    assert found, name
-    return found[1]
+    (code,) = (found.code for found in blocks(Path("README.md")) if found.mark == name)
+    return code
 
 
 def run_in_clone(name: str, into: Path, **variables: str) -> subprocess.CompletedProcess[str]:
