@@ -1,4 +1,4 @@
-"""Authenticate this API to ZITADEL with its client id and client secret (HTTP Basic)."""
+"""Authenticate this API to ZITADEL with its client id and secret (HTTP Basic)."""
 
 from base64 import b64encode
 from urllib.parse import quote_plus
@@ -8,10 +8,10 @@ from requests.auth import AuthBase
 
 
 class ClientSecretBasic(AuthBase):
-    """Basic authentication of an OAuth client, as requests' `auth=` takes it.
+    """Basic authentication of an OAuth client, for requests' `auth=`.
 
-    RFC 6749, section 2.3.1: id and secret are form-url-encoded first, which requests' own
-    HTTPBasicAuth doesn't do.
+    RFC 6749, section 2.3.1: id and secret are form-url-encoded first, which requests'
+    own HTTPBasicAuth doesn't do.
 
     Args:
         client_id: the API's client id.
@@ -24,20 +24,6 @@ class ClientSecretBasic(AuthBase):
         self._authorization = f"Basic {b64encode(credentials.encode()).decode()}"
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Add the Authorization header to `request` and hand it back."""
+        """Add the Authorization header to `request` and return it."""
         request.headers["Authorization"] = self._authorization
         return request
-
-
-def load_client_authentication() -> ClientSecretBasic:
-    """Return the authentication that API_CLIENT_ID and API_CLIENT_SECRET describe.
-
-    Raises settings.ConfigurationError if one of them is missing or a placeholder.
-    """
-    import settings  # here, so that the class can be copied without the settings
-
-    settings.load()
-    return ClientSecretBasic(
-        client_id=settings.required("API_CLIENT_ID"),
-        client_secret=settings.required("API_CLIENT_SECRET"),
-    )

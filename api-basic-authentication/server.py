@@ -5,22 +5,38 @@ import argparse
 from flask import Flask, Response, jsonify
 
 import settings
-from client_authentication import load_client_authentication
+from client_authentication import ClientSecretBasic
+from introspection import TokenIntrospection
 from validator import ZitadelIntrospectTokenValidator
 
+
+def create_introspection() -> TokenIntrospection:
+    """Return ZITADEL's introspection endpoint as this folder's settings describe it.
+
+    Raises settings.ConfigurationError if one of them is missing or wrong.
+    """
+    values = settings.load()
+    domain = values.domain("ZITADEL_DOMAIN")
+    url = values.url("ZITADEL_INTROSPECTION_URL", f"{domain}/oauth/v2/introspect")
+    client_authentication = ClientSecretBasic(
+        client_id=values.required("API_CLIENT_ID"),
+        client_secret=values.required("API_CLIENT_SECRET"),
+    )
+    host = settings.host_header(url, domain)
+    return TokenIntrospection(url, client_authentication, host=host)
+
+
 try:
-    client_authentication = load_client_authentication()
-    introspection_url = settings.introspection_url()
+    require_auth = ZitadelIntrospectTokenValidator(create_introspection())
 except settings.ConfigurationError as error:
     settings.stop(error)
 
-require_auth = ZitadelIntrospectTokenValidator(introspection_url, client_authentication)
 app = Flask(__name__)
 
 
 @app.get("/api/public")
 def public() -> Response:
-    """Answer everyone."""
+    """Answer anyone."""
     response = "Public route - You don't need to be authenticated to see this."
     return jsonify(message=response)
 
@@ -28,7 +44,7 @@ def public() -> Response:
 @app.get("/api/private")
 @require_auth(None)
 def private() -> Response:
-    """Answer whoever brings an active access token."""
+    """Answer anyone with an active access token."""
     response = "Private route - You need to be authenticated to see this."
     return jsonify(message=response)
 
@@ -36,7 +52,7 @@ def private() -> Response:
 @app.get("/api/private-scoped")
 @require_auth(["read:messages"])
 def private_scoped() -> Response:
-    """Answer whoever brings an active access token of a user with the role read:messages."""
+    """Answer anyone with an active access token and the role read:messages."""
     response = (
         "Private, scoped route - You need to be authenticated and have the role "
         "read:messages to see this."
@@ -47,4 +63,4 @@ def private_scoped() -> Response:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=5000)
-    app.run(port=parser.parse_args().port)
+    app.run(port=parser.parse_args().port, load_dotenv=False)

@@ -1,4 +1,4 @@
-"""Keep ZITADEL's answers about active access tokens for some seconds, in any cache."""
+"""Cache ZITADEL's answers about active access tokens for a few seconds."""
 
 import hashlib
 import json
@@ -6,88 +6,116 @@ import logging
 import time
 from typing import Any, Protocol
 
+MAX_CHARACTERS = 65536  # the caller chooses the size of an answer
 ASKED_AT = "introspected_at"
 
-logger = logging.getLogger(__name__)
+
+class Introspection(Protocol):
+    """What is asked when the cache has no answer, such as a TokenIntrospection."""
+
+    @property
+    def identity(self) -> str:
+        """What an answer depends on besides the token."""
+
+    def introspect(self, token: str) -> dict[str, Any]:
+        """Return the answer about the token."""
 
 
 class Store(Protocol):
-    """A cache as cachelib and Flask-Caching offer it.
+    """The interface of cachelib and Flask-Caching.
 
-    It must have a limit to its size, and one to the time that a call may take.
+    It must limit its number of entries and the duration of a call.
     """
 
     def get(self, key: str) -> Any:
-        """Return what is kept under `key`, or None."""
+        """Return what was set under `key`, or None."""
 
     def set(self, key: str, value: Any, timeout: int) -> Any:
         """Keep `value` under `key` for `timeout` seconds."""
 
 
-class IntrospectionCache:
-    """ZITADEL's answers about active tokens, in a store that may be shared and may fail.
+class CachedIntrospection:
+    """An introspection that asks about the same active token every few seconds only.
 
-    The key is a hash of the API's identity and the token. So APIs never see each other's answers,
-    and the store holds no token. It holds the claims, and whoever writes to it decides who gets in.
+    Until then a revoked token or role may be accepted. The store contains claims but no
+    tokens: its keys are hashes of the API's identity and the token, so APIs that share
+    a store don't see each other's answers. Whoever can write to the store decides who
+    gets in.
 
     Args:
-        store: where the answers are kept.
-        seconds: for how long at most; whole seconds count, and less than one keeps none.
-        introspection_url: the endpoint that answers.
-        client_id: this API's client id there.
+        introspection: what is asked, such as a TokenIntrospection.
+        store: where answers are kept; it may be shared, and it may fail.
+        seconds: for how long at most; fractions are dropped.
 
     Raises:
-        ValueError: `seconds` is out of range, or there is no client id, which would let APIs see
-            each other's answers.
+        ValueError: `seconds` is not a number from 0 to 86400, or `introspection` has no
+        identity,
+            because its client authentication has no `client_id`.
     """
 
     def __init__(
-        self, store: Store, seconds: float, introspection_url: str, client_id: str | None
+        self, introspection: Introspection, store: Store, seconds: float = 30
     ) -> None:
-        if not client_id:
-            raise ValueError("A cache needs a client_authentication that has a client_id.")
+        if not introspection.identity:
+            raise ValueError(
+                "A cache requires a client_authentication with a client_id."
+            )
         if not isinstance(seconds, (int, float)) or not 0 <= seconds <= 86400:
-            raise ValueError("cache_seconds must be a number from 0 to 86400.")
+            raise ValueError("seconds must be a number from 0 to 86400.")
+        self._introspection = introspection
         self._store = store
         self._seconds = int(seconds)
-        self._identity = json.dumps([introspection_url, client_id])
 
-    def get(self, token: str) -> dict[str, Any] | None:
-        """Return the answer kept for `token`, or None if there is none that still holds."""
+    @property
+    def identity(self) -> str:
+        """What an answer depends on besides the token."""
+        return self._introspection.identity
+
+    def introspect(self, token: str) -> dict[str, Any]:
+        """Return the answer about the token. Raises what `introspection` raises."""
+        key = hashlib.sha256(f"{self.identity} {token}".encode()).hexdigest()
+        claims = self._get(key)
+        if claims is None:
+            asked_at = time.time()
+            claims = self._introspection.introspect(token)
+            self._set(key, claims, asked_at)
+        return claims
+
+    def _get(self, key: str) -> dict[str, Any] | None:
         try:
-            value = self._store.get(self._key(token))
+            value = self._store.get(key)
             if value is None:
                 return None
             if not isinstance(value, str):
                 raise TypeError
             claims = json.loads(value)
-        except Exception as error:  # each store has its own ones
+        except Exception as error:  # every store raises its own
             _log_failure(error)
             return None
         if self._seconds_left(claims) <= 0:
             return None
+        # In case the store expires late or is shared with APIs that keep answers for
+        # longer.
         asked_at = claims.pop(ASKED_AT, None)
-        # For a store that forgets too late, or is shared with more patient APIs.
-        is_fresh = type(asked_at) is float and 0 <= time.time() - asked_at < self._seconds
+        is_fresh = (
+            type(asked_at) is float and 0 <= time.time() - asked_at < self._seconds
+        )
         return claims if is_fresh else None
 
-    def set(self, token: str, claims: dict[str, Any], asked_at: float) -> None:
-        """Keep `claims` for `token`, if they say that it is active, and until when.
-
-        `asked_at` is when ZITADEL was asked, in seconds since 1970.
-        """
+    def _set(self, key: str, claims: dict[str, Any], asked_at: float) -> None:
         seconds = self._seconds_left(claims)
-        if seconds > 0:  # 0 is "for ever" to a store
-            value = json.dumps({**claims, ASKED_AT: asked_at})
-            try:
-                self._store.set(self._key(token), value, timeout=seconds)
-            except Exception as error:  # each store has its own ones
-                _log_failure(error)
-
-    def _key(self, token: str) -> str:
-        return hashlib.sha256(f"{self._identity} {token}".encode()).hexdigest()
+        if seconds <= 0:  # to a store, 0 means forever
+            return
+        value = json.dumps({**claims, ASKED_AT: asked_at})
+        if len(value) > MAX_CHARACTERS:
+            return
+        try:
+            self._store.set(key, value, timeout=seconds)
+        except Exception as error:  # every store raises its own
+            _log_failure(error)
 
     def _seconds_left(self, claims: Any) -> int:
+        """Return how long to keep the answer, 0 unless its token is active."""
         if not isinstance(claims, dict) or claims.get("active") is not True:
             return 0
         expiry, now = claims.get("exp", 0), time.time()
@@ -97,5 +125,9 @@ class IntrospectionCache:
 
 
 def _log_failure(error: Exception) -> None:
-    name = type(error).__name__
-    logger.warning("The cache of introspection answers failed (%s); ZITADEL is asked.", name)
+    # The root logger: an app's `dictConfig` disables every other one that exists before
+    # it.
+    logging.getLogger().warning(
+        "The introspection cache failed (%s); asking ZITADEL instead.",
+        type(error).__name__,
+    )

@@ -4,23 +4,47 @@ import argparse
 
 from flask import Flask, Response, jsonify
 
+import key_file
 import settings
-from client_authentication import load_client_authentication
+from client_authentication import PrivateKeyJWT
+from introspection import TokenIntrospection
 from validator import ZitadelIntrospectTokenValidator
 
+
+def create_introspection() -> TokenIntrospection:
+    """Return ZITADEL's introspection endpoint as this folder's settings describe it.
+
+    Raises settings.ConfigurationError if one of them is missing or wrong.
+    """
+    values = settings.load()
+    domain = values.domain("ZITADEL_DOMAIN")
+    url = values.url("ZITADEL_INTROSPECTION_URL", f"{domain}/oauth/v2/introspect")
+    key = key_file.read(values, "API_PRIVATE_KEY_FILE", "application")
+    try:
+        client_authentication = PrivateKeyJWT(
+            client_id=key["clientId"],
+            key_id=key["keyId"],
+            private_key=key["key"],
+            issuer=domain,
+        )
+    except ValueError:
+        problem = "contains no unencrypted RSA private key"
+        raise values.error("API_PRIVATE_KEY_FILE", problem) from None
+    host = settings.host_header(url, domain)
+    return TokenIntrospection(url, client_authentication, host=host)
+
+
 try:
-    client_authentication = load_client_authentication()
-    introspection_url = settings.introspection_url()
-except settings.ConfigurationError as error:
+    require_auth = ZitadelIntrospectTokenValidator(create_introspection())
+except (settings.ConfigurationError, ImportError) as error:
     settings.stop(error)
 
-require_auth = ZitadelIntrospectTokenValidator(introspection_url, client_authentication)
 app = Flask(__name__)
 
 
 @app.get("/api/public")
 def public() -> Response:
-    """Answer everyone."""
+    """Answer anyone."""
     response = "Public route - You don't need to be authenticated to see this."
     return jsonify(message=response)
 
@@ -28,7 +52,7 @@ def public() -> Response:
 @app.get("/api/private")
 @require_auth(None)
 def private() -> Response:
-    """Answer whoever brings an active access token."""
+    """Answer anyone with an active access token."""
     response = "Private route - You need to be authenticated to see this."
     return jsonify(message=response)
 
@@ -36,7 +60,7 @@ def private() -> Response:
 @app.get("/api/private-scoped")
 @require_auth(["read:messages"])
 def private_scoped() -> Response:
-    """Answer whoever brings an active access token of a user with the role read:messages."""
+    """Answer anyone with an active access token and the role read:messages."""
     response = (
         "Private, scoped route - You need to be authenticated and have the role "
         "read:messages to see this."
@@ -47,4 +71,4 @@ def private_scoped() -> Response:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=5000)
-    app.run(port=parser.parse_args().port)
+    app.run(port=parser.parse_args().port, load_dotenv=False)

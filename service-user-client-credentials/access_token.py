@@ -1,149 +1,222 @@
-"""An access token of a service user that renews itself, as requests' `auth=` takes it."""
+"""An access token that a service account fetches and renews, for requests' `auth=`."""
 
+import copy
+import json
 import re
+import ssl
 import threading
 import time
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import requests
 from requests import PreparedRequest
 from requests.auth import AuthBase
+from requests.utils import get_environ_proxies, select_proxy
 
 B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
+LOOPBACK = re.compile(r"(.+\.)?localhost|127(\.\d+){3}|::1")
+RETRY_SECONDS = 5
+# By OpenSSL's code for what is wrong with a certificate.
+CERTIFICATE_FIXES = {
+    9: "it isn't valid yet, or this machine's clock is behind",
+    10: "it has expired, or this machine's clock is ahead",
+    62: "use a host name that it contains",
+    64: "use an address that it contains",
+}
+UNKNOWN_AUTHORITY_FIX = "set REQUESTS_CA_BUNDLE to its certification authority's file"
 
 
-class TokenError(Exception):
-    """ZITADEL gave no access token; the message says why and what to do."""
+class TokenError(requests.RequestException):
+    """ZITADEL issued no access token; the message says why and what to do.
+
+    Attributes:
+        status: the HTTP status of ZITADEL's answer, None without an answer.
+        error: the error code in it (RFC 6749, section 5.2), None without one.
+        temporary: True if a later try may succeed, since ZITADEL is away; False if
+            somebody has to do something, for example because a key was revoked.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        error: str | None = None,
+        temporary: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = error
+        self.temporary = temporary
 
 
 class AccessToken(AuthBase):
-    """Add an access token to each request; fetch it when it is first needed and before it ends.
+    """Add an access token to each request, fetched on first use and renewed in time.
 
-    Safe to share between threads: one of them fetches, and the others wait for its token or share
-    its error. A subclass says with `grant()` how it asks for the token. An API's refusal is never
-    a reason to fetch again: the API has the last word on a token.
+    Threads may share it: one of them fetches, and the others wait for its token or its
+    error. Subclasses implement `grant()`. An API's 401 doesn't trigger a new fetch; a
+    program that gets one can call `discard()` and try once more.
 
     Args:
         token_url: ZITADEL's token endpoint.
-        timeout: seconds to connect to each of ZITADEL's addresses, seconds that it may be silent.
+        host: the `Host` header, if ZITADEL is reached under another address than its
+            own.
+        timeout: seconds to connect to each of ZITADEL's addresses, and seconds that it
+            may be silent.
+
+    Raises:
+        ValueError: `token_url` is not an http or https address.
     """
 
-    REMEDIES: ClassVar[dict[str, str]] = {}
-    """What to do about a refusal, by ZITADEL's `error_description`."""
+    HELP: ClassVar[dict[str, str]] = {}
+    """What ZITADEL's `error_description` means, and what to do."""
 
-    def __init__(self, token_url: str, timeout: tuple[float, float] = (3, 10)) -> None:
+    def __init__(
+        self,
+        token_url: str,
+        *,
+        host: str | None = None,
+        timeout: tuple[float, float] = (3, 10),
+    ) -> None:
+        address = urlsplit(token_url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ValueError(
+                "token_url must be like https://example.com/oauth/v2/token."
+            )
         self._token_url = token_url
+        self._headers = {"Host": host} if host else {}
         self._timeout = timeout
+        # What is meant for this machine must not leave it through a proxy.
+        is_local = LOOPBACK.fullmatch(address.hostname)
+        no_proxies = {"http": "", "https": ""}
+        self._proxies = no_proxies if is_local else get_environ_proxies(token_url)
         self._lock = threading.Lock()
         self._token = ""
-        self._fetched_at = 0.0
-        self._life = 0.0
+        self._fetched_at = self._renew_at = self._expires_at = 0.0
         self._failed_at = 0.0
-        self._failure = ""
+        self._failure = TokenError("")
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Add the Authorization header to `request` and hand it back. Raises TokenError."""
+        """Add the Authorization header to `request` and return it; raise TokenError."""
         request.headers["Authorization"] = f"Bearer {self.token()}"
         return request
 
     def token(self) -> str:
-        """Return an access token that is still good for a while. Raises TokenError."""
+        """Return an access token that is valid for a while longer; raise TokenError."""
         arrived_at = time.monotonic()
         with self._lock:
-            if self._failed_at > arrived_at:  # in the thread that was waited for
-                raise TokenError(self._failure)
-            # It is renewed a tenth of its life early, and a minute at most. The lower bound renews
-            # it after a clock was set back.
-            usable = self._life - min(60, self._life / 10)
-            if not self._fetched_at <= time.time() < self._fetched_at + usable:
+            if self._failed_at > arrived_at:  # in the thread that held the lock
+                raise copy.copy(self._failure)
+            # The lower bound forces renewal if the clock was set back.
+            if not self._fetched_at <= time.time() < self._renew_at:
                 try:
                     self._fetch()
                 except TokenError as error:
-                    self._failed_at, self._failure = time.monotonic(), str(error)
-                    raise
+                    now = time.time()
+                    is_valid = self._fetched_at <= now < self._expires_at
+                    if not (error.temporary and is_valid):
+                        self._failed_at, self._failure = time.monotonic(), error
+                        raise
+                    # Not every request should wait for ZITADEL while it is away.
+                    self._renew_at = min(now + RETRY_SECONDS, self._expires_at)
             return self._token
 
+    def discard(self) -> None:
+        """Forget the token, which ZITADEL ended early; the next use fetches another."""
+        with self._lock:
+            self._renew_at = self._expires_at = 0.0
+
     def origin(self) -> str:
-        """Say where the token came from and how long it lives."""
-        seconds = self._fetched_at + self._life - time.time()
-        return f"access token from {self._token_url}; it lives for {seconds:.0f} seconds"
+        """Return, as part of a sentence, where the token is from and how long valid."""
+        seconds = self._expires_at - time.time()
+        return f"access token from {self._token_url}, valid for {seconds:.0f} seconds"
 
     def grant(self) -> tuple[dict[str, str], AuthBase | None]:
-        """Return the form of the token request, and the client authentication if it needs one."""
+        """Return the token request's form, and its client authentication or None."""
         raise NotImplementedError
 
     def _fetch(self) -> None:
-        form, authentication = self.grant()
         asked_at = time.time()
-        answer = self._post(form, authentication)
-        token, life = answer.get("access_token"), answer.get("expires_in")
-        if (
-            not isinstance(token, str)
-            or not B64TOKEN.fullmatch(token)
-            or not isinstance(life, (int, float))
-            or not 0 < life < 1e9
-        ):
-            raise TokenError(f"{self._token_url} gave no access token: check ZITADEL_TOKEN_URL.")
-        self._token, self._fetched_at, self._life = token, asked_at, life
+        answer = self._post(*self.grant())
+        token, lifetime = answer.get("access_token"), answer.get("expires_in")
+        is_token = isinstance(token, str) and B64TOKEN.fullmatch(token)
+        if not (is_token and isinstance(lifetime, (int, float)) and 0 < lifetime < 1e9):
+            message = f"{self._token_url} issued no access token."
+            raise TokenError(message, status=200)
+        self._token, self._fetched_at = str(token), asked_at
+        self._expires_at = asked_at + lifetime
+        # After 90 % of its lifetime, at most a minute early.
+        self._renew_at = self._expires_at - min(60, lifetime / 10)
 
-    def _post(self, form: dict[str, str], authentication: AuthBase | None) -> dict[str, Any]:
-        url = self._token_url
+    def _post(self, form: dict[str, str], auth: AuthBase | None) -> dict[str, Any]:
         try:
             response = requests.post(
-                url,
+                self._token_url,
                 data=form,
-                # With none at all, requests would take a password out of ~/.netrc.
-                auth=authentication or (lambda request: request),
+                headers=self._headers,
+                # Without any, requests would use ~/.netrc.
+                auth=auth or (lambda request: request),
                 timeout=self._timeout,
                 allow_redirects=False,
+                proxies=self._proxies,
             )
-        except (OSError, ValueError) as error:  # requests' own ones and a few that it lets through
-            if "CERTIFICATE_VERIFY_FAILED" in str(error) or type(error) is OSError:
-                raise TokenError(
-                    f"The certificate of {url} isn't trusted: name the file of its authority in "
-                    "REQUESTS_CA_BUNDLE."
-                ) from None
-            if isinstance(error, requests.exceptions.SSLError):
-                raise TokenError(
-                    f"{url} doesn't speak https: correct ZITADEL_DOMAIN in .env, with http:// "
-                    "instead of https:// perhaps."
-                ) from None
-            raise TokenError(
-                f"ZITADEL can't be reached at {url} ({type(error).__name__}): start it, or correct "
-                "ZITADEL_DOMAIN in .env."
-            ) from None
+        except (OSError, ValueError) as error:  # requests doesn't wrap all of them
+            raise self._unanswered(error) from None
         try:
-            answer = response.json()
+            answer = json.loads(response.content)
         except (ValueError, RecursionError):
             answer = None
         if response.status_code == 200 and isinstance(answer, dict):
             return answer
-        raise TokenError(self._explain(response, answer))
+        raise self._rejected(response, answer if isinstance(answer, dict) else {})
 
-    def _explain(self, response: requests.Response, answer: object) -> str:
-        status = response.status_code
-        refusal = answer if isinstance(answer, dict) else {}
-        remedy = self.REMEDIES.get(str(refusal.get("error_description")))
-        if remedy:
-            return f"{remedy}{_clock_difference(response)}"
-        if status >= 500 or status in (408, 429):
-            return f"ZITADEL can't answer at the moment (status {status}): try again later."
-        if "error" in refusal:
-            return (
-                f"ZITADEL refuses the token request (status {status}): check ZITADEL_TOKEN_URL "
-                "and this service user's credentials in .env."
+    def _unanswered(self, error: Exception) -> TokenError:
+        """Return the error that explains why there is no answer."""
+        url = self._token_url
+        cause: BaseException | None = error
+        while cause and not isinstance(cause, ssl.SSLCertVerificationError):
+            cause = cause.__context__
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            fix = CERTIFICATE_FIXES.get(cause.verify_code, UNKNOWN_AUTHORITY_FIX)
+            reason = cause.verify_message.rstrip(".")
+            return TokenError(f"The certificate of {url} is invalid ({reason}): {fix}.")
+        if type(error) is OSError:
+            return TokenError("REQUESTS_CA_BUNDLE doesn't name a file of certificates.")
+        if isinstance(error, requests.exceptions.SSLError):
+            return TokenError(f"{url} doesn't support https; should it be http://?")
+        proxy = select_proxy(url, self._proxies)
+        via = f" through the proxy {proxy.rpartition('@')[2]}" if proxy else ""
+        message = f"ZITADEL can't be reached at {url}{via} ({type(error).__name__})."
+        return TokenError(message, temporary=True)
+
+    def _rejected(
+        self, response: requests.Response, answer: dict[str, Any]
+    ) -> TokenError:
+        """Return the error that explains an answer without a token."""
+        status, code = response.status_code, answer.get("error")
+        error = code if isinstance(code, str) else None
+        if message := self.HELP.get(str(answer.get("error_description"))):
+            message += _clock_difference(response)
+        elif status >= 500 or status in (408, 429):
+            message = f"ZITADEL is temporarily unavailable (status {status})."
+            return TokenError(message, status=status, error=error, temporary=True)
+        elif error:
+            message = f"ZITADEL rejected the token request (status {status})."
+        else:
+            message = (
+                f"{self._token_url} is not ZITADEL's token endpoint (status {status}): "
+                "the domain must be exactly ZITADEL's own. localhost and 127.0.0.1 "
+                "differ."
             )
-        return (
-            f"{self._token_url} is not ZITADEL's token endpoint (status {status}): ZITADEL_DOMAIN "
-            "in .env must be the scheme and domain that ZITADEL itself uses, and for it localhost "
-            "and 127.0.0.1 are not the same."
-        )
+        return TokenError(message, status=status, error=error)
 
 
 def _clock_difference(response: requests.Response) -> str:
     try:
-        seconds = time.time() - parsedate_to_datetime(response.headers["Date"]).timestamp()
+        date = parsedate_to_datetime(response.headers["Date"])
+        seconds = time.time() - date.timestamp()
     except (KeyError, ValueError, OverflowError):
         return ""
     if abs(seconds) < 2:  # the header has whole seconds

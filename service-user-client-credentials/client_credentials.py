@@ -1,4 +1,4 @@
-"""Client credentials: a service user proves with a secret who it is (RFC 6749, section 4.4)."""
+"""Client credentials: a service account uses a secret (RFC 6749, section 4.4)."""
 
 from typing import ClassVar
 from urllib.parse import quote_plus
@@ -9,39 +9,53 @@ from access_token import AccessToken
 
 
 class ClientCredentialsToken(AccessToken):
-    """The access token that a service user gets for its client id and client secret.
+    """The access token that a service account gets for its client id and client secret.
 
-        requests.get(url, auth=ClientCredentialsToken(token_url, scope, client_id, client_secret))
+        token = ClientCredentialsToken(token_url, scope, client_id, client_secret)
+        requests.get(url, auth=token)
 
     Args:
         token_url: ZITADEL's token endpoint.
         scope: the scopes, separated by spaces.
-        client_id: the service user's username.
-        client_secret: the service user's client secret.
+        client_id: the service account's username.
+        client_secret: the service account's client secret.
+        host: the `Host` header, if ZITADEL is reached under another address than its
+        own.
+
+    Raises:
+        ValueError: `token_url` is not an http or https address.
     """
 
-    REMEDIES: ClassVar[dict[str, str]] = {
+    HELP: ClassVar[dict[str, str]] = {
         "client not found": (
-            "ZITADEL knows no service user of this name: CLIENT_ID in .env must be the username of "
-            "one that exists, not its id."
+            "ZITADEL has no service account with this name: the client id is the "
+            "username of one that exists, not its id."
         ),
         "Errors.User.Machine.Secret.Invalid": (
-            "ZITADEL refuses the client secret: correct CLIENT_SECRET in .env, or generate a new "
-            "one in ZITADEL."
+            "ZITADEL rejected the client secret: correct it, or generate a new one."
         ),
         "Errors.User.Machine.Secret.NotExisting": (
-            "The service user has no client secret: generate one in ZITADEL for CLIENT_SECRET in "
-            ".env. One that was made this very second works a moment later."
+            "The service account has no client secret: generate one. A secret created "
+            "just now may take a moment to work."
         ),
-        "Errors.User.NotActive": "The service user is deactivated: activate it in ZITADEL.",
+        "Errors.User.NotActive": "The service account is deactivated: activate it.",
     }
 
-    def __init__(self, token_url: str, scope: str, client_id: str, client_secret: str) -> None:
-        super().__init__(token_url)
+    def __init__(
+        self,
+        token_url: str,
+        scope: str,
+        client_id: str,
+        client_secret: str,
+        *,
+        host: str | None = None,
+    ) -> None:
+        super().__init__(token_url, host=host)
         self._scope = scope
         # RFC 6749, section 2.3.1: both are form-url-encoded first.
         self._client = HTTPBasicAuth(quote_plus(client_id), quote_plus(client_secret))
 
     def grant(self) -> tuple[dict[str, str], AuthBase | None]:
         """Return the form and the client's Basic authentication."""
-        return {"grant_type": "client_credentials", "scope": self._scope}, self._client
+        form = {"grant_type": "client_credentials", "scope": self._scope}
+        return form, self._client

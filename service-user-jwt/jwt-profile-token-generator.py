@@ -1,36 +1,35 @@
 """Get an access token by JWT profile and call the API with it."""
 
-import sys
-
-import settings
-from access_token import TokenError
-from call_api import APIError, run
+import key_file
+from call_api import main
 from jwt_profile import JWTProfileToken
+from settings import Settings, host_header
 
 
-def load() -> JWTProfileToken:
+def create_token(settings: Settings) -> JWTProfileToken:
     """Return the access token that this folder's settings and key file describe.
 
     Raises settings.ConfigurationError if one of them is missing or wrong.
     """
-    settings.load()
-    key_file = settings.key_file("CLIENT_PRIVATE_KEY_FILE_PATH", "serviceaccount")
-    token_url, issuer, scope = settings.token_url(), settings.zitadel_domain(), settings.scope()
+    domain = settings.domain("ZITADEL_DOMAIN")
+    token_url = settings.url("ZITADEL_TOKEN_URL", f"{domain}/oauth/v2/token")
+    project_id = settings.required("PROJECT_ID")
+    key = key_file.read(settings, "CLIENT_PRIVATE_KEY_FILE_PATH", "serviceaccount")
     try:
         return JWTProfileToken(
-            token_url, issuer, scope, key_file["userId"], key_file["keyId"], key_file["key"]
+            token_url=token_url,
+            issuer=domain,
+            # Without the project's audience the token is inactive for its APIs.
+            scope=f"openid urn:zitadel:iam:org:project:id:{project_id}:aud",
+            user_id=key["userId"],
+            key_id=key["keyId"],
+            private_key=key["key"],
+            host=host_header(token_url, domain),
         )
     except ValueError:
-        raise settings.ConfigurationError(
-            "The file that CLIENT_PRIVATE_KEY_FILE_PATH names holds no usable RSA private key: "
-            "download it from ZITADEL again, or correct CLIENT_PRIVATE_KEY_FILE_PATH in "
-            f"{settings.env_file()}."
-        ) from None
+        problem = "contains no unencrypted RSA private key"
+        raise settings.error("CLIENT_PRIVATE_KEY_FILE_PATH", problem) from None
 
 
 if __name__ == "__main__":
-    try:
-        status = run(__doc__, load)
-    except (settings.ConfigurationError, APIError, TokenError) as error:
-        settings.stop(error)
-    sys.exit(status)
+    main(__doc__, create_token, "CLIENT_PRIVATE_KEY_FILE_PATH and ZITADEL_DOMAIN")

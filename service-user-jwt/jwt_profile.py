@@ -1,4 +1,4 @@
-"""The JWT profile: a service user proves with its private key who it is (RFC 7523)."""
+"""The JWT profile: a service account uses its private key (RFC 7523)."""
 
 import time
 from typing import ClassVar
@@ -12,35 +12,41 @@ from requests.auth import AuthBase
 from access_token import AccessToken
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-BACKDATE_SECONDS = 60  # ZITADEL refuses an `iat` ahead of its own clock
-LIFE_SECONDS = 600
+BACKDATE_SECONDS = 60  # ZITADEL rejects assertions dated in the future
+LIFETIME_SECONDS = 600
+REJECTED = (
+    "ZITADEL rejected the assertion without saying why. Usual causes: the key was "
+    "removed or has expired, the service account was deleted, or the issuer is not "
+    "ZITADEL's own domain."
+)
 
 
 class JWTProfileToken(AccessToken):
-    """The access token that a service user gets for an assertion signed with its key.
+    """The access token that a service account gets for a signed assertion.
 
-        requests.get(url, auth=JWTProfileToken(token_url, issuer, scope, user_id, key_id, key))
+        token = JWTProfileToken(token_url, issuer, scope, user_id, key_id, private_key)
+        requests.get(url, auth=token)
 
     Args:
         token_url: ZITADEL's token endpoint.
-        issuer: ZITADEL's address as its discovery document names it, without a trailing slash.
+        issuer: ZITADEL's own address, as its discovery document names it.
         scope: the scopes, separated by spaces.
         user_id: the key file's `userId`.
         key_id: the key file's `keyId`.
         private_key: the key file's `key`, an RSA private key in PEM.
+        host: the `Host` header, if ZITADEL is reached under another address than its
+        own.
 
     Raises:
-        ValueError: `private_key` is no unencrypted RSA private key in PEM.
+        ValueError: `private_key` is not an unencrypted RSA private key in PEM, or
+            `token_url` is not an http or https address.
+        ImportError: another package named jwt hides PyJWT.
     """
 
-    REMEDIES: ClassVar[dict[str, str]] = {
-        "Errors.Internal": (
-            "ZITADEL refuses the assertion and doesn't say why. The usual causes: the key was "
-            "removed or has expired, the service user is gone, or ZITADEL_DOMAIN is not the "
-            "address that ZITADEL itself uses. See CLIENT_PRIVATE_KEY_FILE_PATH and "
-            "ZITADEL_DOMAIN in .env."
-        ),
-        "Errors.User.NotActive": "The service user is deactivated: activate it in ZITADEL.",
+    HELP: ClassVar[dict[str, str]] = {
+        "invalid assertion": REJECTED,
+        "Errors.Internal": REJECTED,  # ZITADEL 4.13 and older
+        "Errors.User.NotActive": "The service account is deactivated: activate it.",
     }
 
     def __init__(
@@ -51,30 +57,42 @@ class JWTProfileToken(AccessToken):
         user_id: str,
         key_id: str,
         private_key: str,
+        *,
+        host: str | None = None,
     ) -> None:
-        super().__init__(token_url)
+        super().__init__(token_url, host=host)
+        if not hasattr(jwt, "encode"):
+            raise ImportError(
+                "The package jwt hides PyJWT, which is required: run "
+                "`pip uninstall -y jwt pyjwt` and `pip install pyjwt`."
+            )
         try:
             key = load_pem_private_key(private_key.encode(), password=None)
-        except (TypeError, UnsupportedAlgorithm):  # encrypted, or of a kind that nobody reads
+        except (
+            TypeError,
+            UnsupportedAlgorithm,
+        ):  # encrypted, or of an unsupported type
             key = None
         if not isinstance(key, RSAPrivateKey):
-            raise ValueError("The private key is not an unencrypted RSA key.")
-        self._issuer = issuer
+            raise ValueError("The key is not an unencrypted RSA private key in PEM.")
+        self._issuer = issuer.rstrip("/")
         self._scope = scope
         self._user_id = user_id
         self._key_id = key_id
         self._private_key = key
 
     def grant(self) -> tuple[dict[str, str], AuthBase | None]:
-        """Return the form with a fresh assertion."""
+        """Return the form with a new assertion."""
         now = int(time.time())
         claims = {
             "iss": self._user_id,
             "sub": self._user_id,
             "aud": self._issuer,
             "iat": now - BACKDATE_SECONDS,
-            "exp": now + LIFE_SECONDS,
+            "exp": now + LIFETIME_SECONDS,
         }
-        headers = {"kid": self._key_id}
-        assertion = jwt.encode(claims, self._private_key, algorithm="RS256", headers=headers)
-        return {"grant_type": GRANT_TYPE, "scope": self._scope, "assertion": assertion}, None
+        assertion = jwt.encode(
+            claims, self._private_key, algorithm="RS256", headers={"kid": self._key_id}
+        )
+        form = {"grant_type": GRANT_TYPE, "scope": self._scope, "assertion": assertion}
+        return form, None

@@ -1,30 +1,22 @@
 """Call the API with a personal access token (PAT)."""
 
-import sys
-
-import settings
-from call_api import APIError, run
+from call_api import main
 from personal_access_token import PersonalAccessToken
+from settings import Settings
 
 
-def load() -> PersonalAccessToken:
+def create_token(settings: Settings) -> PersonalAccessToken:
     """Return the personal access token of this folder's settings.
 
     Raises settings.ConfigurationError if it is missing, a placeholder or malformed.
     """
-    settings.load()
+    token = settings.required("PERSONAL_ACCESS_TOKEN")
     try:
-        return PersonalAccessToken(settings.required("PERSONAL_ACCESS_TOKEN"))
+        return PersonalAccessToken(token)
     except ValueError:
-        raise settings.ConfigurationError(
-            "PERSONAL_ACCESS_TOKEN holds characters that no token has, perhaps a line break from "
-            f"pasting: correct it in {settings.env_file()}."
-        ) from None
+        problem = "contains characters no token can contain, perhaps a line break"
+        raise settings.error("PERSONAL_ACCESS_TOKEN", problem) from None
 
 
 if __name__ == "__main__":
-    try:
-        status = run(__doc__, load)
-    except (settings.ConfigurationError, APIError) as error:
-        settings.stop(error)
-    sys.exit(status)
+    main(__doc__, create_token, "PERSONAL_ACCESS_TOKEN")

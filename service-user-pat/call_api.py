@@ -1,12 +1,14 @@
-"""What the service users' scripts have in common: the command line, and the calls to the API."""
+"""What the scripts share: the command line, and the calls to the API."""
 
 import argparse
+import sys
 from collections.abc import Callable
-from typing import Protocol
+from typing import NoReturn, Protocol
 from urllib.parse import urlsplit
 
 import requests
 from requests import PreparedRequest
+from requests.utils import get_environ_proxies, select_proxy
 
 import settings
 
@@ -14,62 +16,91 @@ ROUTES = ("/api/public", "/api/private", "/api/private-scoped")
 
 
 class Token(Protocol):
-    """An access token as requests' `auth=` takes it, however it was obtained."""
+    """An access token for requests' `auth=`, however it was obtained."""
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Add the token to `request` and hand it back."""
+        """Add the token to `request` and return it."""
 
     def token(self) -> str:
         """Return the token itself."""
 
     def origin(self) -> str:
-        """Say in a few words where the token comes from and how long it lives."""
+        """Return where the token came from and how long it is valid."""
 
 
-class APIError(Exception):
-    """The API can't be called at all; the message says why and what to do."""
+def main(
+    description: str | None,
+    create_token: Callable[[settings.Settings], Token],
+    credentials: str,
+) -> NoReturn:
+    """Get a token, call the API's routes with it, and print one line for each.
 
-
-def run(description: str | None, load: Callable[[], Token]) -> int:
-    """Get a token, call the API's routes with it and print a line for each.
-
-    With --token-only on the command line it prints the token and calls nothing.
+    With --token-only on the command line, print nothing but the token. The exit status
+    is 0 if the API accepted every call, 1 if it rejected one, and 4 if a setting is
+    wrong, or ZITADEL or the API can't be reached.
 
     Args:
         description: what the script does, for --help.
-        load: makes the token from the settings.
-
-    Returns:
-        0 if the API let every call pass, 1 if it refused one.
-
-    Raises:
-        APIError: the API can't be called. What `load` and the token raise is passed on.
+        create_token: creates the token from the settings.
+        credentials: the variables to check when ZITADEL rejects the service account.
     """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--token-only", action="store_true", help="print the token, call nothing")
+    parser.add_argument(
+        "--token-only", action="store_true", help="only print the token"
+    )
     token_only = parser.parse_args().token_only
-    token = load()
-    access_token = token.token()
-    if token_only:
-        print(access_token)
-        return 0
-    print(f"Using the {token.origin()}.")
-    base_url = settings.api_base_url()
-    passed = [_call(base_url, path, token) for path in ROUTES]
-    return 0 if all(passed) else 1
+    try:
+        values = settings.load()
+        token = create_token(values)
+        access_token = token.token()
+        if token_only:
+            print(access_token)
+            sys.exit(0)
+        print(f"Using the {token.origin()}.")
+        base_url = values.url("API_BASE_URL", "http://localhost:5000")
+        accepted = [_call(values, base_url, path, token) for path in ROUTES]
+    except (settings.ConfigurationError, ImportError) as error:
+        settings.stop(error)
+    except requests.RequestException as error:  # a TokenError
+        variables = credentials if getattr(error, "error", None) else "ZITADEL_DOMAIN"
+        settings.stop(f"{error} See {variables} in {values.place}.")
+    sys.exit(0 if all(accepted) else 1)
 
 
-def _call(base_url: str, path: str, token: Token) -> bool:
-    """Call one route, print what it answered, and return whether it let the call pass."""
+def printable(text: object) -> str:
+    """Return what others sent with control characters escaped: terminals obey them."""
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape").decode()
+        for character in str(text)
+    )
+
+
+def _call(values: settings.Settings, base_url: str, path: str, token: Token) -> bool:
+    """Call one route, print the answer, and return whether the API accepted."""
+    address = urlsplit(base_url)
+    # What is meant for this machine must not leave it through a proxy.
+    is_local = settings.LOOPBACK.fullmatch(address.hostname or "")
+    proxies = {"http": "", "https": ""} if is_local else get_environ_proxies(base_url)
     try:
         response = requests.get(
-            f"{base_url}{path}", auth=token, timeout=(3, 30), allow_redirects=False
+            f"{base_url}{path}",
+            auth=token,
+            timeout=(3, 30),
+            allow_redirects=False,
+            proxies=proxies,
         )
-    except (OSError, ValueError) as error:  # requests' own ones and a few that it lets through
-        raise APIError(
-            f"The API at {base_url} can't be reached ({type(error).__name__}): start it in its "
-            f"folder with `flask --app server run --port {urlsplit(base_url).port or 80}`, or "
-            f"correct API_BASE_URL in {settings.env_file()}."
+    except (OSError, ValueError) as error:  # requests doesn't wrap all of them
+        if hasattr(error, "temporary"):  # a TokenError, when the token is renewed
+            raise
+        proxy = select_proxy(base_url, proxies)
+        via = f" through the proxy {proxy.rpartition('@')[2]}" if proxy else ""
+        raise values.error(
+            "API_BASE_URL",
+            f"is {base_url}, which can't be reached{via} ({type(error).__name__})",
+            "start the API in its folder with `flask --app server run --port "
+            f"{address.port or 80}`, or correct it",
         ) from None
     try:
         answer = response.json()
@@ -78,10 +109,12 @@ def _call(base_url: str, path: str, token: Token) -> bool:
     answer = answer if isinstance(answer, dict) else {}
     message = answer.get("message")
     if path == "/api/public" and (response.status_code != 200 or not message):
-        raise APIError(
-            f"Another program than this API answers at {base_url} (status "
-            f"{response.status_code}): on macOS port 5000 is often AirPlay's. Start the API with "
-            f"--port 5001 and set API_BASE_URL in {settings.env_file()}."
+        raise values.error(
+            "API_BASE_URL",
+            f"is {base_url}, where something other than this API answers with status "
+            f"{response.status_code} (on macOS, AirPlay often uses port 5000)",
+            "start the API with --port 5001 and set it to http://localhost:5001",
         )
-    print(f"{path:<20} {response.status_code}  {message or answer.get('error_description', '')}")
+    text = printable(message or answer.get("error_description", ""))
+    print(f"{path:<20} {response.status_code}  {text}")
     return response.status_code == 200

@@ -1,4 +1,4 @@
-"""A personal access token (PAT), which ZITADEL issued beforehand, as requests' `auth=` takes it."""
+"""A personal access token (PAT), issued in advance, for requests' `auth=`."""
 
 import re
 
@@ -17,7 +17,7 @@ class PersonalAccessToken(AuthBase):
         token: the token as ZITADEL showed it.
 
     Raises:
-        ValueError: `token` holds other characters than a token can have.
+        ValueError: `token` contains characters no token can contain.
     """
 
     def __init__(self, token: str) -> None:
@@ -26,7 +26,7 @@ class PersonalAccessToken(AuthBase):
         self._token = token
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Add the Authorization header to `request` and hand it back."""
+        """Add the Authorization header to `request` and return it."""
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
@@ -35,5 +35,5 @@ class PersonalAccessToken(AuthBase):
         return self._token
 
     def origin(self) -> str:
-        """Say where the token comes from and how long it lives."""
-        return "personal access token from PERSONAL_ACCESS_TOKEN; ZITADEL knows when it expires"
+        """Return, as part of a sentence, where the token is from and how long valid."""
+        return "personal access token; only ZITADEL knows when it expires"

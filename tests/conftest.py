@@ -20,6 +20,7 @@ import redis
 from requests.auth import HTTPBasicAuth
 
 from instance import Instance, new_name
+from introspection import TokenIntrospection
 from local_zitadel import local_zitadel
 from programs import APIS, SCRIPTS, copy_folder, free_port, running_api
 from servers import Upstream
@@ -71,7 +72,8 @@ def upstream() -> Iterator[Upstream]:
 def require_auth(upstream: Upstream) -> ZitadelIntrospectTokenValidator:
     """Provide the decorator, asking the scripted endpoint."""
     authentication = HTTPBasicAuth("id", "s3cret")
-    return ZitadelIntrospectTokenValidator(upstream.url, authentication, timeout=(1, 0.5))
+    introspection = TokenIntrospection(upstream.url, authentication, timeout=(1, 0.5))
+    return ZitadelIntrospectTokenValidator(introspection)
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ class Upstream:
         """Answer every token as inactive until told otherwise."""
         self.answer({"active": False})
         self.forms: list[dict[str, str]] = []
+        self.ports: list[int] = []  # of the connections that each form came by
         self.authorizations: list[str | None] = []
         self.cookies: list[str | None] = []
         self.paths: dict[str, object] = {}
@@ -74,6 +75,7 @@ class Upstream:
                 fields = parse_qs(body, keep_blank_values=True)
                 form = {name: values[0] for name, values in fields.items()}
                 upstream.forms.append(form)
+                upstream.ports.append(self.client_address[1])
                 upstream.authorizations.append(self.headers["Authorization"])
                 upstream.cookies.append(self.headers["Cookie"])
                 time.sleep(upstream.delay)
@@ -81,13 +83,13 @@ class Upstream:
                     self.wfile.write(upstream.raw)
                     self.close_connection = True
                     return
+                content = upstream.paths.get(self.path, upstream.content)
+                content = content(form) if callable(content) else content
+                answer = content if isinstance(content, bytes) else json.dumps(content).encode()
                 if upstream.early:
                     self.wfile.write(upstream.early)
                     self.wfile.flush()
                     time.sleep(0.2)
-                content = upstream.paths.get(self.path, upstream.content)
-                content = content(form) if callable(content) else content
-                answer = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response_only(200 if self.path in upstream.paths else upstream.status)
                 for name, value in upstream.headers.items():
                     self.send_header(name, value)

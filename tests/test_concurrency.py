@@ -15,8 +15,9 @@ from flask import Flask, Response, jsonify
 
 from client_authentication import PrivateKeyJWT
 from conftest import Suite
+from introspection import TokenIntrospection
 from keys import RSA_KEY, pem
-from programs import APIS, ROOT, running_api
+from programs import APIS, ROOT, run, running_api
 from servers import Upstream, active, bearer, send, serving
 from validator import ZitadelIntrospectTokenValidator, current_token
 
@@ -32,7 +33,7 @@ def whose(form: dict[str, str]) -> dict[str, Any]:
 def app(upstream: Upstream) -> Flask:
     """Provide an application that has never been called."""
     authentication = PrivateKeyJWT("client", "kid", pem(RSA_KEY), "https://zitadel.example")
-    require_auth = ZitadelIntrospectTokenValidator(upstream.url, authentication)
+    require_auth = ZitadelIntrospectTokenValidator(TokenIntrospection(upstream.url, authentication))
     upstream.answer(whose)
     app = Flask(__name__)
 
@@ -109,10 +110,12 @@ APPLICATION = """
 import os
 from flask import Flask
 from client_authentication import ClientSecretBasic
+from introspection import TokenIntrospection
 from validator import ZitadelIntrospectTokenValidator, current_token
 
 app = Flask(__name__)
-require_auth = ZitadelIntrospectTokenValidator(os.environ["URL"], ClientSecretBasic("a", "b"))
+introspection = TokenIntrospection(os.environ["URL"], ClientSecretBasic("a", "b"))
+require_auth = ZitadelIntrospectTokenValidator(introspection)
 app.add_url_rule("/", "private", require_auth(lambda: {"sub": current_token["sub"]}))
 app.add_url_rule("/api/public", "public", lambda: "up")
 assert app.test_client().get("/", headers={"Authorization": "Bearer before"}).status_code == 200
@@ -122,7 +125,7 @@ assert app.test_client().get("/", headers={"Authorization": "Bearer before"}).st
 def test_workers_that_were_forked_after_a_request_share_no_connection(
     tmp_path: Path, upstream: Upstream
 ) -> None:
-    for file in ("validator.py", "client_authentication.py"):
+    for file in ("validator.py", "introspection.py", "client_authentication.py"):
         shutil.copy(ROOT / "api-basic-authentication" / file, tmp_path)
     (tmp_path / "server.py").write_text(APPLICATION)
     upstream.answer(whose)
@@ -136,3 +139,49 @@ def test_workers_that_were_forked_after_a_request_share_no_connection(
         ThreadPoolExecutor(THREADS) as threads,
     ):
         assert all(threads.map(call, range(300)))
+
+
+FORKING = """
+import os, sys, threading, time
+import requests
+from introspection import TokenIntrospection
+
+introspection = TokenIntrospection(sys.argv[1], None)
+introspection.introspect("before")
+
+class Session(requests.Session):
+    def __init__(self):
+        time.sleep(0.1)  # so that other threads come meanwhile
+        super().__init__()
+
+requests.Session = Session
+together = threading.Barrier(8)
+wrong = []
+
+def ask(token):
+    together.wait()
+    if introspection.introspect(token)["sub"] != token:
+        wrong.append(token)
+
+children = [0] * 8
+for number in range(8):
+    children[number] = os.fork()
+    if not children[number]:
+        threads = [threading.Thread(target=ask, args=[f"{number}-{i}"]) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        os._exit(len(wrong))
+sys.exit(sum(os.waitpid(child, 0)[1] for child in children))
+"""
+
+
+def test_threads_of_a_forked_process_that_start_together_share_no_connection_with_it(
+    upstream: Upstream,
+) -> None:
+    upstream.answer(whose)
+    ended = run(ROOT / "api-jwt", "-c", FORKING, upstream.url)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(upstream.forms) == 1 + 8 * 8
+    assert upstream.ports.count(upstream.ports[0]) == 1

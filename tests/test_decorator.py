@@ -100,7 +100,7 @@ def test_a_missing_role_is_403_and_named_in_the_body_only(
     assert headers["content-type"] == "application/json"
     assert body == {
         "error": "insufficient_scope",
-        "error_description": "This needs the role owner or admin and editor.",
+        "error_description": "This route requires the role owner or admin and editor.",
     }
 
 

@@ -317,8 +317,9 @@ def test_it_protects_a_view_of_flasks_tutorial(
     api: str, tutorial: Path, suite: Suite, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(tutorial, tmp_path / "tutorial"))
-    for file in ("validator.py", "client_authentication.py", "introspection_cache.py"):
+    for file in ("validator.py", "introspection.py", "client_authentication.py"):
         shutil.copy(suite.folder / api / file, folder / "flaskr")
+    shutil.copy(ROOT / "api-jwt/introspection_cache.py", folder / "flaskr")
     imported, authentication = AUTHENTICATIONS[api]
     blog = folder / "flaskr/blog.py"
     protected = '@bp.route("/")\n@require_auth("read:messages")\n'
@@ -327,14 +328,16 @@ def test_it_protects_a_view_of_flasks_tutorial(
 from os import environ
 from cachelib import SimpleCache
 {imported}
+from .introspection import TokenIntrospection
+from .introspection_cache import CachedIntrospection
 from .validator import ZitadelIntrospectTokenValidator
 
 key = json.loads(environ["KEY"]) if "KEY" in environ else None
-require_auth = ZitadelIntrospectTokenValidator(
+introspection = TokenIntrospection(
     environ["ZITADEL_DOMAIN"] + "/oauth/v2/introspect",
     {authentication},
-    cache=SimpleCache(),
 )
+require_auth = ZitadelIntrospectTokenValidator(CachedIntrospection(introspection, SimpleCache()))
 """
         + blog.read_text().replace('@bp.route("/")\n', protected)
     )

@@ -1,0 +1,75 @@
+"""The JSON key file that ZITADEL offers for download when a key is created."""
+
+import json
+from datetime import datetime, timezone
+
+from settings import FOLDER, Settings
+
+KINDS = {
+    "application": ("an API's key file", "clientId", "api-key-file.json"),
+    "serviceaccount": (
+        "a service account's key file",
+        "userId",
+        "client-key-file.json",
+    ),
+}
+
+
+def read(settings: Settings, name: str, kind: str) -> dict[str, str]:
+    """Return keyId, key and clientId or userId from the key file that `name` points to.
+
+    The variable contains a path, relative to this folder, or the file's JSON itself. No
+    message shows its value unless that is the path of a file: it might be the key.
+
+    Args:
+        settings: the settings that have the variable.
+        name: the variable's name.
+        kind: what the file's `type` must be: "application" for an API, "serviceaccount"
+            for a service account.
+
+    Raises:
+        ConfigurationError: the file is missing, of the other kind, or has expired.
+    """
+    value = settings.required(name)
+    wanted, identity, usual_name = KINDS[kind]
+    text, where = value, ""
+    if not value.startswith("{"):
+        path = FOLDER / value
+        try:
+            text, where = path.read_text(encoding="utf-8-sig"), f"({path}) "
+        except (OSError, ValueError) as error:
+            problem = (
+                f"is not the path of a readable text file ({type(error).__name__})"
+            )
+            fix = f"save ZITADEL's JSON key as {FOLDER / usual_name}, or correct it"
+            raise settings.error(name, problem, fix) from None
+    try:
+        content = json.loads(text, strict=False)  # its \n may have become line breaks
+    except (ValueError, RecursionError):
+        content = None
+    found = content.get("type") if isinstance(content, dict) else None
+    if isinstance(found, str) and found in KINDS and found != kind:
+        problem = f"{where}is {KINDS[found][0]}, but {wanted} is required"
+        raise settings.error(name, problem)
+    fields = ("keyId", "key", identity)
+    if found != kind or not all(_is_text(content.get(field)) for field in fields):
+        problem = f"{where}is not {wanted} (JSON with type, {', '.join(fields)})"
+        fix = "download the key from ZITADEL again, or correct it"
+        raise settings.error(name, problem, fix)
+    if _has_passed(content.get("expirationDate")):
+        problem = f"{where}has expired according to this machine's clock"
+        raise settings.error(name, problem, "create a new key in ZITADEL and set it")
+    return {field: content[field] for field in fields}
+
+
+def _has_passed(date: object) -> bool:
+    """Whether an `expirationDate`, which is RFC 3339 in UTC, is in the past."""
+    try:
+        expiry = datetime.strptime(str(date)[:19], "%Y-%m-%dT%H:%M:%S")
+    except ValueError:
+        return False
+    return expiry.replace(tzinfo=timezone.utc) < datetime.now(timezone.utc)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != "" and not value.startswith("<")
