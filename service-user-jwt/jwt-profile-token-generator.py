@@ -32,4 +32,4 @@ def create_token(settings: Settings) -> JWTProfileToken:
 
 
 if __name__ == "__main__":
-    main(__doc__, create_token, "CLIENT_PRIVATE_KEY_FILE_PATH and ZITADEL_DOMAIN")
+    main(__doc__, create_token, "CLIENT_PRIVATE_KEY_FILE_PATH")

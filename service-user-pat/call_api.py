@@ -42,7 +42,7 @@ def main(
     Args:
         description: what the script does, for --help.
         create_token: creates the token from the settings.
-        credentials: the variables to check when ZITADEL rejects the service account.
+        credentials: the variables that contain the service account's credentials.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
@@ -56,14 +56,14 @@ def main(
         if token_only:
             print(access_token)
             sys.exit(0)
-        print(f"Using the {token.origin()}.")
+        print(f"Using the {token.origin()} ({credentials}).")
         base_url = values.url("API_BASE_URL", "http://localhost:5000")
         accepted = [_call(values, base_url, path, token) for path in ROUTES]
     except (settings.ConfigurationError, ImportError) as error:
         settings.stop(error)
     except requests.RequestException as error:  # a TokenError
-        variables = credentials if getattr(error, "error", None) else "ZITADEL_DOMAIN"
-        settings.stop(f"{error} See {variables} in {values.place}.")
+        suspects = f"{credentials} and " if getattr(error, "error", None) else ""
+        settings.stop(f"{error} See {suspects}ZITADEL_DOMAIN in {values.place}.")
     sys.exit(0 if all(accepted) else 1)
 
 

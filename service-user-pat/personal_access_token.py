@@ -36,4 +36,4 @@ class PersonalAccessToken(AuthBase):
 
     def origin(self) -> str:
         """Return, as part of a sentence, where the token is from and how long valid."""
-        return "personal access token; only ZITADEL knows when it expires"
+        return "personal access token, whose expiry only ZITADEL knows"

@@ -124,7 +124,7 @@ def test_a_refused_renewal_is_one_request_and_one_error_for_all_who_wait(
     clock.now += 59
     upstream.answer(REFUSED, 400, delay=0.2)
     (sentence,) = set(together(token))
-    assert sentence == "The service user is deactivated: activate it in ZITADEL."
+    assert sentence == "The service account is deactivated: activate it."
     assert len(upstream.forms) == 2
 
     with pytest.raises(TokenError, match="deactivated"):

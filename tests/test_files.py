@@ -11,9 +11,9 @@ import pytest
 from programs import APIS, PAGES, ROOT, SCRIPTS, clone, git_files
 
 IDENTICAL = {
-    "server.py": APIS,
     "validator.py": APIS,
-    "introspection_cache.py": APIS,
+    "introspection.py": APIS,
+    "key_file.py": ("api-jwt", "service-user-jwt"),
     "settings.py": (*APIS, *SCRIPTS),
     "call_api.py": tuple(SCRIPTS),
     "access_token.py": ("service-user-jwt", "service-user-client-credentials"),
@@ -37,11 +37,14 @@ def test_the_script_that_copies_makes_them_identical(tmp_path: Path) -> None:
 
 
 def test_the_apis_differ_only_in_how_they_authenticate() -> None:
-    first, second = ({file.name for file in git_files() if file.parts[0] == api} for api in APIS)
-    assert first == second == {
-        "README.md", "client_authentication.py", "introspection_cache.py", "server.py",
-        "settings.py", "validator.py",
-    }  # fmt: skip
+    jwt, basic = ({file.name for file in git_files() if file.parts[0] == api} for api in APIS)
+    assert jwt - basic == {"key_file.py", "introspection_cache.py"}
+    assert basic - jwt == set()
+
+    routes, others = (
+        (ROOT / api / "server.py").read_text().partition("app = Flask(__name__)")[2] for api in APIS
+    )
+    assert routes == others != ""
 
 
 def test_every_file_with_the_same_name_in_two_folders_is_known_to_be_shared() -> None:
@@ -49,7 +52,7 @@ def test_every_file_with_the_same_name_in_two_folders_is_known_to_be_shared() ->
     modules = [file for file in git_files() if file.suffix == ".py" and file.parts[0] in folders]
     names = [file.name for file in modules]
     shared = {name for name in names if names.count(name) > 1}
-    assert shared == {*IDENTICAL, "client_authentication.py"}
+    assert shared == {*IDENTICAL, "client_authentication.py", "server.py"}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,7 @@ def test_the_example_of_the_settings_names_just_the_variables_that_are_read() ->
     read = set()
     for folder in (*APIS, *SCRIPTS):
         for file in (ROOT / folder).glob("*.py"):
-            calls = r"(?:required|_url|key_file)\(\s*['\"]([A-Z_]+)['\"]"
+            calls = r"(?:required|url|domain|read)\((?:settings, |values, )?\"([A-Z_]+)\""
             read |= set(re.findall(calls, file.read_text()))
     assert named == read
 

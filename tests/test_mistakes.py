@@ -71,8 +71,8 @@ def start(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def assert_one_sentence(ended: subprocess.CompletedProcess[str], *parts: str) -> None:
-    """Check for exit status 2 and a single line that holds `parts` and nothing secret."""
-    assert ended.returncode == 2, ended.stderr
+    """Check for exit status 4 and a single line that holds `parts` and nothing secret."""
+    assert ended.returncode == 4, ended.stderr
     assert ended.stdout == ""
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
     assert ended.stderr.rstrip().endswith(".")
@@ -149,8 +149,8 @@ def test_a_missing_key_file(name: str, file_name: str, tmp_path: Path) -> None:
 def test_the_other_kind_of_key_file(name: str, tmp_path: Path) -> None:
     other = next(content for folder, content in KEY_CONTENT.items() if folder != name)
     folder = prepare(name, tmp_path, key_file=other)
-    api, user = "an API's key file", "a service user's key file"
-    sentence = f"is {user}, and {api}" if name in APIS else f"is {api}, and {user}"
+    api, user = "an API's key file", "a service account's key file"
+    sentence = f"is {user}, but {api}" if name in APIS else f"is {api}, but {user}"
     assert_one_sentence(start(folder), sentence, str(folder / KEY_FILES[name]))
 
 
@@ -249,7 +249,7 @@ def test_a_clock_that_differs_is_told(tmp_path: Path, upstream: Upstream) -> Non
 def test_an_api_that_does_not_run(tmp_path: Path) -> None:
     folder = prepare("service-user-pat", tmp_path, API_BASE_URL=f"http://localhost:{free_port()}")
     ended = start(folder)
-    assert ended.returncode == 2
+    assert ended.returncode == 4
     assert len(ended.stderr.splitlines()) == 1
     assert "API_BASE_URL" in ended.stderr and str(folder / ".env") in ended.stderr
     assert "s3cret" not in ended.stdout + ended.stderr

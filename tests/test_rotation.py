@@ -109,7 +109,7 @@ def test_a_service_users_key_is_replaced_while_the_old_one_still_works(console: 
     for place in (folder, Path(old)):
         assert run(place, SCRIPTS[JWT_USER], "--token-only").returncode == 0
     console.call(USERS, "RemoveKey", userId=user, keyId=made["keyId"])
-    assert run(folder, SCRIPTS[JWT_USER], "--token-only").returncode == 2
+    assert run(folder, SCRIPTS[JWT_USER], "--token-only").returncode == 4
     assert run(Path(old), SCRIPTS[JWT_USER], "--token-only").returncode == 0
 
 
@@ -121,7 +121,7 @@ def test_a_new_secret_of_a_service_user_leaves_its_tokens_alive(console: Console
     token = run(folder, SCRIPTS[SECRET_USER], "--token-only", CLIENT_ID=name, CLIENT_SECRET=first)
     assert token.returncode == 0
     second = console.call(USERS, "AddSecret", userId=user)["clientSecret"]
-    for secret, status in ((first, 2), (second, 0)):
+    for secret, status in ((first, 4), (second, 0)):
         command = (SCRIPTS[SECRET_USER], "--token-only")
         assert run(folder, *command, CLIENT_ID=name, CLIENT_SECRET=secret).returncode == status
     with running_api(console.folder / APIS[0]) as base_url:

@@ -33,7 +33,7 @@ def test_every_combination_works(name: str, base_url: str, suite: Suite) -> None
     if name == "service-user-pat":
         assert "PERSONAL_ACCESS_TOKEN" in origin
     else:
-        assert f"{suite.zitadel.issuer}/oauth/v2/token; it lives for " in origin
+        assert f"{suite.zitadel.issuer}/oauth/v2/token, valid for " in origin
     assert ended.stderr == ""
 
 
@@ -57,7 +57,7 @@ def test_a_service_user_without_the_role_passes_the_private_route_only(
     )
     assert ended.returncode == 1
     assert [line.split()[1] for line in ended.stdout.splitlines()[1:]] == ["200", "200", "403"]
-    assert "This needs the role read:messages." in ended.stdout
+    assert "This route requires the role read:messages." in ended.stdout
     assert token not in ended.stdout + ended.stderr
 
 
@@ -105,8 +105,8 @@ def test_one_env_file_above_the_folders_serves_them_all(
 def test_another_program_on_the_apis_port_is_recognised(suite: Suite) -> None:
     folder = suite.folder / "service-user-pat"
     ended = run(folder, SCRIPTS[folder.name], API_BASE_URL=suite.zitadel.issuer)
-    assert ended.returncode == 2
-    assert "Another program" in ended.stderr and "API_BASE_URL" in ended.stderr
+    assert ended.returncode == 4
+    assert "something other than this API" in ended.stderr and "API_BASE_URL" in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_refused_token_request_is_explained(
     variables = {key: value.format(project=suite.project) for key, value in variables.items()}
     variables["ZITADEL_TOKEN_URL"] = f"{suite.zitadel.issuer}/oauth/v2/token"
     ended = run(suite.folder / name, SCRIPTS[name], **variables)
-    assert (ended.returncode, ended.stdout) == (2, "")
+    assert (ended.returncode, ended.stdout) == (4, "")
     assert len(ended.stderr.splitlines()) == 1
     assert part in ended.stderr
     assert "wr0ng" not in ended.stderr
@@ -155,5 +155,5 @@ def test_a_zitadel_that_refuses_the_api_is_500_and_explained_in_the_log(
         status, _, body = send(base_url, "/api/private", bearer("tok3n"))
     assert (status, body["error"]) == (500, "server_error")
     log = (folder / "log.txt").read_text()
-    assert "ZITADEL refuses this API's own request" in log
+    assert "ZITADEL rejected this API's introspection request" in log
     assert "Traceback" not in log and "tok3n" not in log and "wr0ng" not in log

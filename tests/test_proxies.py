@@ -1,0 +1,72 @@
+"""Proxies of the environment: never for this machine, and named where one fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from programs import SCRIPTS, free_port, run, running_api
+from servers import TOKEN, Upstream, active, send
+from test_mistakes import prepare
+
+CREDENTIALS = "user:pr0xy-secret"
+
+
+@pytest.fixture
+def proxy() -> str:
+    """Return the address of a proxy that nobody runs, with credentials."""
+    return f"http://{CREDENTIALS}@127.0.0.1:{free_port()}"
+
+
+def variables(proxy: str) -> dict[str, str]:
+    """Return an environment whose every request would go through the proxy."""
+    names = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+    return dict.fromkeys(names, proxy) | {"NO_PROXY": "", "no_proxy": ""}
+
+
+def test_an_api_asks_this_machine_without_a_proxy(
+    proxy: str, tmp_path: Path, upstream: Upstream
+) -> None:
+    folder = prepare("api-basic-authentication", tmp_path)
+    upstream.answer(active())
+    for host in ("127.0.0.1", "localhost"):
+        url = upstream.url.replace("127.0.0.1", host)
+        settings = variables(proxy) | {"ZITADEL_INTROSPECTION_URL": url}
+        with running_api(folder, **settings) as base_url:
+            assert send(base_url, "/api/private", TOKEN)[0] == 200
+
+
+def test_an_api_names_the_proxy_that_fails(proxy: str, tmp_path: Path) -> None:
+    folder = prepare("api-basic-authentication", tmp_path, ZITADEL_DOMAIN="https://example.com")
+    with running_api(folder, **variables(proxy)) as base_url:
+        assert send(base_url, "/api/private", TOKEN)[0] == 503
+    log = (folder / "log.txt").read_text()
+    assert f"through the proxy {proxy.rpartition('@')[2]}" in log
+    assert "pr0xy-secret" not in log
+
+
+@pytest.mark.parametrize("name", ["service-user-jwt", "service-user-client-credentials"])
+def test_a_client_reaches_zitadel_and_the_api_on_this_machine_without_a_proxy(
+    name: str, proxy: str, tmp_path: Path, upstream: Upstream
+) -> None:
+    upstream.answer({"access_token": "t", "expires_in": 60, "message": "hello"})
+    addresses = {"ZITADEL_TOKEN_URL": upstream.url, "API_BASE_URL": upstream.base_url}
+    folder = prepare(name, tmp_path, **addresses)
+    ended = run(folder, SCRIPTS[name], **variables(proxy))
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["service-user-jwt", "service-user-client-credentials"])
+def test_a_client_names_the_proxy_that_fails(name: str, proxy: str, tmp_path: Path) -> None:
+    folder = prepare(name, tmp_path, ZITADEL_DOMAIN="https://example.com")
+    ended = run(folder, SCRIPTS[name], **variables(proxy))
+    assert f"through the proxy {proxy.rpartition('@')[2]}" in ended.stderr
+    assert "pr0xy-secret" not in ended.stderr
+
+
+def test_a_client_names_the_proxy_that_keeps_it_from_the_api(proxy: str, tmp_path: Path) -> None:
+    folder = prepare("service-user-pat", tmp_path, API_BASE_URL="https://example.com")
+    ended = run(folder, SCRIPTS[folder.name], **variables(proxy))
+    assert f"through the proxy {proxy.rpartition('@')[2]}" in ended.stderr
+    assert "pr0xy-secret" not in ended.stderr

@@ -1,0 +1,175 @@
+"""Where the folders' settings come from, and what becomes of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from programs import FLASK, SCRIPTS, copy_folder, run, running_api
+from servers import TOKEN, Upstream, active, send
+from test_mistakes import API_KEY, KEY_CONTENT, USER_KEY, assert_one_sentence, prepare, start
+
+BASIC = {"ZITADEL_DOMAIN": "http://localhost:9", "API_CLIENT_ID": "id", "API_CLIENT_SECRET": "sec"}
+SHOW = "import settings; print(settings.load().get('CLIENT_SECRET'))"
+
+
+def shown(folder: Path, **variables: str) -> str:
+    """Return the value of CLIENT_SECRET as the folder's programs get it."""
+    ended = run(folder, "-c", SHOW, **variables)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("environment", "own", "above", "expected"),
+    [
+        ("environment", "own", "above", "environment"),
+        (None, "own", "above", "own"),
+        ("", "own", "above", "own"),
+        (" \n", "own", "above", "own"),
+        ('""', "own", "above", "own"),
+        (None, "", "above", "above"),
+        (None, None, "above", "above"),
+        (None, None, None, ""),
+        ('"quoted by docker"', None, None, "quoted by docker"),
+        ("'quoted by docker'", None, None, "quoted by docker"),
+        ("a Kubernetes secret\n", None, None, "a Kubernetes secret"),
+        ('"', None, None, '"'),
+        ("it's", None, None, "it's"),
+        (None, "${HOME}-$HOME", None, "${HOME}-$HOME"),
+        (None, '"${HOME}"', None, "${HOME}"),
+    ],
+)
+def test_the_first_source_with_a_value_takes_precedence(
+    environment: str | None, own: str | None, above: str | None, expected: str, tmp_path: Path
+) -> None:
+    folder = copy_folder("service-user-client-credentials", tmp_path)
+    for directory, value in ((folder, own), (tmp_path, above)):
+        if value is not None:
+            (directory / ".env").write_text(f"CLIENT_SECRET={value}\n")
+    assert shown(folder, **({} if environment is None else {"CLIENT_SECRET": environment})) == (
+        expected
+    )
+
+
+@pytest.mark.parametrize("source", ["environment", "file"])
+def test_a_message_names_the_source_of_the_value(source: str, tmp_path: Path) -> None:
+    wrong = {"ZITADEL_DOMAIN": "ftp://example.com"}
+    folder = prepare("api-basic-authentication", tmp_path, **wrong if source == "file" else {})
+    ended = run(folder, "server.py", **wrong if source == "environment" else {})
+    where = "the environment" if source == "environment" else str(folder / ".env")
+    assert_one_sentence(ended, "ZITADEL_DOMAIN is not an address", f"correct it in {where}.")
+
+
+def test_an_empty_variable_does_not_hide_the_value_in_the_file(tmp_path: Path) -> None:
+    folder = prepare("api-basic-authentication", tmp_path)
+    ended = run(folder, "-c", "import server", API_CLIENT_SECRET="", ZITADEL_DOMAIN="")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+@pytest.mark.parametrize(
+    ("mode", "is_read"), [(0o600, True), (0o644, True), (0o664, False), (0o646, False)]
+)
+def test_the_file_above_counts_only_if_nobody_else_can_write_to_it(
+    mode: int, is_read: bool, tmp_path: Path
+) -> None:
+    folder = copy_folder("service-user-client-credentials", tmp_path)
+    above = tmp_path / ".env"
+    above.write_text("CLIENT_SECRET=above\n")
+    above.chmod(mode)
+    assert shown(folder) == ("above" if is_read else "")
+    if not is_read:
+        ended = start(folder)
+        assert_one_sentence(ended, f"({above} is ignored: other users can change it)")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_another_users_file_above_is_ignored(kind: str, tmp_path: Path) -> None:
+    folder = copy_folder("service-user-client-credentials", tmp_path)
+    above = tmp_path / ".env"
+    if kind == "file":
+        above.write_text("CLIENT_SECRET=planted\n")
+    else:
+        (tmp_path / "mine").write_text("CLIENT_SECRET=planted\n")
+        above.symlink_to("mine")
+    os.chown(above, 12345, 12345, follow_symlinks=False)
+    assert shown(folder) == ""
+
+
+def test_flask_run_obeys_none_of_the_planted_file(tmp_path: Path, upstream: Upstream) -> None:
+    """The flask command reads every `.env` above into the environment before our code runs."""
+    folder = copy_folder("api-basic-authentication", tmp_path)
+    planted = f"ZITADEL_INTROSPECTION_URL={upstream.url}\n"
+    (tmp_path / ".env").write_text(planted)
+    (tmp_path / ".env").chmod(0o666)
+    upstream.answer(active())
+    settings = BASIC | {"ZITADEL_DOMAIN": "http://127.0.0.1:9"}
+    with running_api(folder, FLASK, **settings) as base_url:
+        assert send(base_url, "/api/private", TOKEN)[0] == 503
+    assert upstream.forms == []
+
+
+def test_flask_run_expands_nothing_and_keeps_secrets_out_of_the_environment(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    folder = prepare("api-basic-authentication", tmp_path, API_CLIENT_SECRET="${HOME}")
+    with (folder / "server.py").open("a") as server:
+        server.write(
+            "\nimport os\n"
+            'app.add_url_rule("/environment", view_func=lambda: dict(os.environ))\n'
+        )
+    upstream.answer(active())
+    with running_api(folder, FLASK, ZITADEL_INTROSPECTION_URL=upstream.url) as base_url:
+        assert send(base_url, "/api/private", TOKEN)[0] == 200
+        assert "API_CLIENT_SECRET" not in send(base_url, "/environment")[2]
+    assert upstream.authorizations == ["Basic aWQ6JTI0JTdCSE9NRSU3RA=="]  # id:${HOME}
+
+
+@pytest.mark.parametrize("name", ["api-jwt", "service-user-jwt"])
+@pytest.mark.parametrize("spaced", [False, True], ids=["as it is", "with line breaks"])
+def test_a_key_variable_may_contain_the_key_itself(
+    name: str, spaced: bool, tmp_path: Path
+) -> None:
+    variable = [*(API_KEY if name == "api-jwt" else USER_KEY)][-1]
+    folder = prepare(name, tmp_path)
+    next(folder.glob("*-key-file.json")).unlink()
+    value = json.dumps(KEY_CONTENT[name], indent=2 if spaced else None)
+    module = "server" if name == "api-jwt" else SCRIPTS[name].removesuffix(".py")
+    code = (
+        f"import importlib, settings; module = importlib.import_module({module!r})\n"
+        "getattr(module, 'create_token', lambda _: None)(settings.load())"
+    )
+    ended = run(folder, "-c", code, **{variable: value.replace("\\n", "\n") if spaced else value})
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["api-jwt", "service-user-jwt"])
+@pytest.mark.parametrize("kind", ["base64", "pem", "token", "the other kind", "cut off", "long"])
+@pytest.mark.parametrize("source", ["environment", "file"])
+def test_a_secret_in_the_place_of_a_path_is_never_shown(
+    name: str, kind: str, source: str, tmp_path: Path
+) -> None:
+    other = next(content for folder, content in KEY_CONTENT.items() if folder != name)
+    value = {
+        "base64": "eyJ0eXBlIjoiYXBwbGljYXRpb24iLCJrZXlJZCI6InMzY3JldCJ9",
+        "pem": KEY_CONTENT[name]["key"],
+        "token": "s3cret-token",
+        "the other kind": json.dumps(other),
+        "cut off": json.dumps(KEY_CONTENT[name])[:300],
+        "long": "s3cret" * 2000,
+    }[kind]
+    variable = [*(API_KEY if name == "api-jwt" else USER_KEY)][-1]
+    folder = prepare(name, tmp_path)
+    if source == "file":
+        text = (folder / ".env").read_text().replace(f'{variable}="', "# ")
+        (folder / ".env").write_text(f"{text}\n{variable}='{value}'\n")
+    variables = {variable: value} if source == "environment" else {}
+    ended = run(folder, "server.py" if name == "api-jwt" else SCRIPTS[name], **variables)
+    assert_one_sentence(ended, variable)
+    for secret in (value, value[:20], value[-20:], "eyJ0", "BEGIN"):
+        assert secret not in ended.stderr + ended.stdout
