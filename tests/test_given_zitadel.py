@@ -41,7 +41,7 @@ def test_they_pass_and_leave_nothing(zitadel: LocalZitadel, tmp_path: Path) -> N
     ended = run(folder, *PYTEST, *given, "-k", QUICK)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert " passed, " in ended.stdout and "skipped" not in ended.stdout
-    assert zitadel.log().count("CreateProject: refused") == 1  # the recorded cases ran here
+    assert zitadel.log().count("CreateProject: rejected") == 1  # the recorded cases ran here
     assert left_in(zitadel) == []
 
 
