@@ -25,7 +25,6 @@ from state import (
     Token,
     User,
     json_object,
-    printable,
 )
 
 Form = Mapping[str, str]
@@ -441,5 +440,5 @@ class LocalZitadel:
 
 def inactive(reason: str) -> Json:
     """Return ZITADEL's bare answer, and log why."""
-    log.info("introspection: inactive, %s", printable(reason))
+    log.info("introspection: inactive, %s", reason)
     return {"active": False}

@@ -26,6 +26,7 @@ from local_zitadel import SERVER, LocalZitadel, local_zitadel
 from programs import ROOT, run
 
 BY_ID = {case["id"]: case for case in cases()}
+ROLES = "urn:zitadel:iam:org:project:roles"
 PROJECTS = "/zitadel.project.v2.ProjectService"
 USERS = "/zitadel.user.v2.UserService"
 
@@ -516,6 +517,25 @@ def test_a_new_secret_ends_the_one_before(provisioned: tuple[LocalZitadel, Contr
     assert contract.send(request).status_code == 400
 
 
+def test_another_organization_assigns_roles_once_the_project_is_granted_to_it(
+    provisioned: tuple[LocalZitadel, Contract],
+) -> None:
+    server, contract = provisioned
+    for name in ("partner-organization", "create-partner-user", "add-pat-partner-user"):
+        contract.run(BY_ID[f"provision/{name}"])
+    assignment = BY_ID["provision/authorize-partner-user"]
+    assert contract.send(assignment["request"]).json()["code"] == "failed_precondition"
+    contract.run(BY_ID["provision/grant-project"])
+    contract.run(assignment)
+    introspection = changed(BY_SECRET, "form", "token", to="{PARTNER_PAT}")
+    [organizations] = contract.send(introspection).json()[ROLES].values()
+    assert list(organizations) == [contract.names["PARTNER_ORG_ID"]]
+    path = "/zitadel.org.v2.OrganizationService/DeleteOrganization"
+    server.call(path, {"organizationId": contract.names["PARTNER_ORG_ID"]})
+    assert contract.send(introspection).json() == {"active": False}
+    assert "the token is no longer valid: its owner was deleted" in server.log()
+
+
 BAD_BODIES = [
     b"",
     b"{",
@@ -551,6 +571,8 @@ BAD_BODIES = [
         f"{PROJECTS}/CreateProject",
         f"{PROJECTS}/ListProjects",
         f"{PROJECTS}/AddProjectRole",
+        f"{PROJECTS}/CreateProjectGrant",
+        "/zitadel.org.v2.OrganizationService/AddOrganization",
         "/zitadel.application.v2.ApplicationService/CreateApplication",
         "/zitadel.application.v2.ApplicationService/CreateApplicationKey",
         f"{USERS}/CreateUser",
