@@ -310,11 +310,11 @@ def test_a_terminal_gets_colours_unless_the_environment_says_otherwise(
     monkeypatch.delenv("NO_COLOR", raising=False)
     for name, value in {"TERM": "xterm", **variables}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "stdout", Terminal())
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
     Lecture().hear(jwt_bearer())
-    output = sys.stdout.getvalue()  # type: ignore[attr-defined]
-    assert "1. A token for a signed assertion" in output
-    assert ("\x1b[" in output) == coloured
+    assert "1. A token for a signed assertion" in terminal.getvalue()
+    assert ("\x1b[" in terminal.getvalue()) == coloured
 
 
 EVIL = "\x1b]0;title\x07\x9b1m\u202e\n"
