@@ -28,6 +28,7 @@ from state import (
     json_object,
 )
 
+MANAGEMENT = "management/v1"
 ORGANIZATIONS = "zitadel.org.v2.OrganizationService"
 PROJECTS = "zitadel.project.v2.ProjectService"
 APPLICATIONS = "zitadel.application.v2.ApplicationService"
@@ -43,31 +44,33 @@ MISSING: dict[type[Thing], tuple[str, ...]] = {
     Project: ("failed_precondition", "Project not found", "COMMAND-EbFMN"),
     User: ("not_found", "User could not be found", "COMMAND-bd4ir1mblj"),
 }
-Call = Callable[[State, Json], Json]
-# By service and name: each call with its required fields.
-CALLS: dict[tuple[str, str], tuple[Call, tuple[str, ...]]] = {}
+Handler = Callable[[State, Json], Json]
+# By name: each call's method, path, required fields and handler.
+CALLS: dict[str, tuple[str, str, tuple[str, ...], Handler]] = {}
 
 
-def call(service: str, name: str, *required: str) -> Callable[[Call], Call]:
+def call(
+    service: str, name: str, *required: str, method: str = "POST"
+) -> Callable[[Handler], Handler]:
     """Register the function below as the handler of a call."""
 
-    def register(function: Call) -> Call:
-        CALLS[service, name] = (function, required)
-        return function
+    def register(handler: Handler) -> Handler:
+        CALLS[name] = (method, f"/{service}/{name}", required, handler)
+        return handler
 
     return register
 
 
-def answer(state: State, service: str, name: str, header: str, content: bytes) -> Json:
-    """Check the caller and the fields, then answer."""
+def answer(state: State, name: str, header: str, content: bytes, in_path: Json) -> Json:
+    """Check the caller and the fields, of which some may be in the path, then answer."""
     check_admin(state, header)
-    function, required = CALLS[service, name]
-    fields = json_object(content)
+    method, _, required, handler = CALLS[name]
+    fields = {} if method == "GET" else json_object(content)
     if fields is None:
         raise call_error("invalid_argument", "the body must be a JSON object")
     for path in required:
         check_field(f"{name}Request", fields, path)
-    return function(state, fields)
+    return handler(state, fields | in_path)
 
 
 def check_field(name: str, fields: Json, path: str) -> None:
@@ -219,8 +222,9 @@ def add_key(
 # Organizations
 
 
-def my_organization(state: State) -> Json:
-    """Answer GET /management/v1/orgs/me."""
+@call(f"{MANAGEMENT}/orgs", "me", method="GET")
+def my_organization(state: State, fields: Json) -> Json:
+    """Return the administrator's organization."""
     organization = state.organization
     found = {
         "id": organization.id,
@@ -406,10 +410,10 @@ def list_users(state: State, fields: Json) -> Json:
     return {"details": total, "result": listed}
 
 
-def change_machine(state: State, user_id: str, content: bytes) -> Json:
-    """Answer PUT /management/v1/users/{id}/machine: set the name and the kind of access tokens."""
-    user, fields = existing(state, User, user_id), json_object(content) or {}
-    check_field("UpdateMachineRequest", fields, "name")
+@call(f"{MANAGEMENT}/users/<userId>", "machine", "name", method="PUT")
+def change_machine(state: State, fields: Json) -> Json:
+    """Set a service account's name and the kind of its access tokens."""
+    user = existing(state, User, fields["userId"])
     kind = fields.get("accessTokenType", "ACCESS_TOKEN_TYPE_BEARER")
     if kind not in list(TOKEN_TYPES):
         raise call_error("invalid_argument", "the accessTokenType is unknown")

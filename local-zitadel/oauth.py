@@ -162,7 +162,7 @@ class NotAnAssertionError(BadAssertionError):
 
 
 def check_assertion(assertion: str, kind: type[Owner], state: State, issuer: str) -> Owner:
-    """Return whose assertion it is, an API's or a service user's as `kind` asks."""
+    """Return whose assertion it is, an API's or a service account's as `kind` says."""
     header, claims = parts(assertion)
     owner = verify_signature(assertion, header, kind, state)
     identity = owner.client_id if isinstance(owner, Application) else owner.id

@@ -19,9 +19,8 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import NoReturn
 
-from flask import Flask, Response, abort, jsonify, request
+from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
@@ -55,15 +54,12 @@ def create_app(state: State, token_seconds: int) -> Flask:
     app = Flask(__name__, static_folder=None)
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
-    def issuer() -> str:
-        return f"http://{request.host.lower()}"
-
     def zitadel() -> LocalZitadel:
-        return LocalZitadel(state, issuer(), token_seconds)
+        # As with ZITADEL, the Host header, port included, makes the issuer.
+        return LocalZitadel(state, f"http://{request.host.lower()}", token_seconds)
 
     @app.before_request
     def check_host() -> Response | None:
-        # As in ZITADEL, the Host header picks the instance, and together with its port the issuer.
         host = request.environ.get("HTTP_HOST", "")
         if re.fullmatch(r"localhost(:\d+)?", host, re.IGNORECASE | re.ASCII):
             return None
@@ -77,7 +73,7 @@ def create_app(state: State, token_seconds: int) -> Flask:
 
     @app.get("/.well-known/openid-configuration")
     def configuration() -> Response:
-        return jsonify(discovery(issuer()))
+        return jsonify(discovery(zitadel().issuer))
 
     @app.get("/oauth/v2/keys")
     def keys() -> Response:
@@ -91,27 +87,16 @@ def create_app(state: State, token_seconds: int) -> Flask:
     def introspection() -> Response:
         return jsonify(zitadel().introspect(form(), authorization()))
 
-    @app.get("/management/v1/orgs/me")
-    def organization() -> Response:
-        management.check_admin(state, authorization())
-        return jsonify(management.my_organization(state))
+    def management_call(**in_path: str) -> Response:
+        name, content = str(request.endpoint), request.get_data()
+        return jsonify(management.answer(state, name, authorization(), content, in_path))
 
-    @app.put("/management/v1/users/<user_id>/machine")
-    def machine(user_id: str) -> Response:
-        management.check_admin(state, authorization())
-        return jsonify(management.change_machine(state, user_id, request.get_data()))
-
-    @app.post("/<service>/<name>")
-    def management_call(service: str, name: str) -> Response:
-        if (service, name) not in management.CALLS:
-            abort(404)
-        content = request.get_data()
-        return jsonify(management.answer(state, service, name, authorization(), content))
+    for name, (method, path, _, _) in management.CALLS.items():
+        app.add_url_rule(path, name, management_call, methods=[method])
 
     @app.errorhandler(RejectionError)
     def rejected(rejection: RejectionError) -> tuple[Response, int]:
-        what = (request.view_args or {}).get("name") or request.endpoint
-        log.info("%s: rejected, %s", what, printable(rejection.reason))
+        log.info("%s: rejected, %s", request.endpoint, printable(rejection.reason))
         return jsonify(rejection.body), rejection.status
 
     @app.errorhandler(HTTPException)
@@ -169,11 +154,6 @@ def write_token(file: Path, token: str) -> None:
         opened.write(f"{token}\n")
 
 
-def stop(*_: object) -> NoReturn:
-    """Stop the process without a word."""
-    raise SystemExit(0)
-
-
 def main() -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
     parser = argparse.ArgumentParser(
@@ -190,8 +170,8 @@ def main() -> int:
         "--token-seconds", type=int, default=43200, help="lifetime of access tokens"
     )
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     # Werkzeug would log each request line, which may contain a token.
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)

@@ -6,6 +6,10 @@
 
 Run them in order and with one Contract: later cases use what earlier ones created. `response` is
 what today's ZITADEL answers, and `older` what 4.13 and before answered where that differs.
+
+`{NAME}` is what an earlier case bound; with dots, a part of it. In an answer `{ANY}` and `{ANY_ID}`
+are anything but empty, `{TIMESTAMP}` is an RFC 3339 time, `{TIME}` about now in Unix seconds,
+`{IN_SECONDS:n}` about n seconds later, and `{SECONDS:n}` about n.
 """
 
 from __future__ import annotations

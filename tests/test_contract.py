@@ -321,7 +321,7 @@ def test_the_log_shows_nothing_that_may_be_a_secret(
     assert "Traceback" not in log
 
 
-def test_the_log_holds_no_credential(provisioned: tuple[LocalZitadel, Contract]) -> None:
+def test_the_log_contains_no_credential(provisioned: tuple[LocalZitadel, Contract]) -> None:
     server, contract = provisioned
     for case in BY_ID.values():
         if "{CC_USER_TOKEN}" in str(case) or "bad-credentials" in case["id"]:
@@ -429,7 +429,7 @@ def test_a_deactivated_user_has_no_access(provisioned: tuple[LocalZitadel, Contr
         b'{"name": "x", "accessTokenType": []}',
     ],
 )
-def test_a_malformed_change_of_a_user_is_refused(
+def test_a_malformed_change_of_a_user_is_rejected(
     provisioned: tuple[LocalZitadel, Contract], body: bytes
 ) -> None:
     server, contract = provisioned
@@ -475,7 +475,7 @@ def unsigned(header: dict[str, Any], claims: dict[str, Any]) -> str:
     return ".".join(base64.urlsafe_b64encode(piece).decode().rstrip("=") for piece in pieces)
 
 
-def test_an_assertion_without_a_signature_is_refused(
+def test_an_assertion_without_a_signature_is_rejected(
     provisioned: tuple[LocalZitadel, Contract],
 ) -> None:
     server, contract = provisioned
@@ -490,7 +490,7 @@ def test_an_assertion_without_a_signature_is_refused(
 
 @pytest.mark.parametrize("claim", ["iat", "exp"])
 @pytest.mark.parametrize("number", [True, "5", None, [], 10**400, -(10**400), float("nan")])
-def test_an_odd_time_in_an_assertion_is_refused(
+def test_an_odd_time_in_an_assertion_is_rejected(
     provisioned: tuple[LocalZitadel, Contract], claim: str, number: Any
 ) -> None:
     server, contract = provisioned
@@ -583,7 +583,7 @@ BAD_BODIES = [
         "/zitadel.authorization.v2.AuthorizationService/UpdateAuthorization",
     ],
 )
-def test_a_malformed_body_is_refused_in_json(
+def test_a_malformed_body_is_rejected_in_json(
     provisioned: tuple[LocalZitadel, Contract], path: str
 ) -> None:
     server = provisioned[0]
@@ -629,7 +629,7 @@ def exchange(server: LocalZitadel, sent: bytes) -> bytes:
         (b"GET /oauth/v2/keys HTTP/1.1\r\nHost: localhost\r\nHost: other\r\n\r\n", 404),
     ],
 )
-def test_malformed_http_is_refused_quietly(
+def test_malformed_http_is_rejected_quietly(
     provisioned: tuple[LocalZitadel, Contract], sent: bytes, status: int
 ) -> None:
     server = provisioned[0]
@@ -647,7 +647,7 @@ def test_a_connection_is_kept(provisioned: tuple[LocalZitadel, Contract]) -> Non
     assert exchange(provisioned[0], one + post + one).count(b"HTTP/1.1 404 ") == 3
 
 
-# Starting and ending
+# Starting and stopping
 
 
 def test_a_port_in_use_is_one_sentence(
@@ -673,7 +673,7 @@ def test_an_unwritable_token_file_is_one_sentence(tmp_path: Any, place: str) -> 
     assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows stops processes without a signal")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_quietly(number: signal.Signals) -> None:
     with local_zitadel() as server:
