@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
@@ -249,6 +250,9 @@ def test_nothing_is_left_running_when_it_is_terminated(
     assert demo.stdout
     while not demo.stdout.readline().startswith(line):
         assert demo.poll() is None
+    while len(processes(marker)) < 2:  # the demo and its first program
+        assert demo.poll() is None
+    time.sleep(0.2)
     demo.terminate()
     output, errors = demo.communicate(timeout=20)
     assert (demo.returncode, errors) == (143, "")
