@@ -82,7 +82,7 @@ def failure(contract: Contract, case: dict[str, Any]) -> str:
 
 @pytest.fixture
 def active(provisioned: tuple[LocalZitadel, Contract]) -> tuple[Contract, dict[str, Any]]:
-    """Give a contract, and a case that it passes as it stands."""
+    """Give a contract, and a case that it passes unchanged."""
     contract, case = provisioned[1], deepcopy(BY_ID["introspect/basic/client-credentials-token"])
     contract.run(case)
     return contract, case
@@ -384,8 +384,8 @@ def test_a_jwt_access_token_says_what_its_introspection_says(
     token = contract.names["JWT_ACCESS_TOKEN"]
     key = jwt.PyJWKClient(f"{server.issuer}/oauth/v2/keys").get_signing_key_from_jwt(token)
     claims = jwt.decode(token, key, ["RS256"], audience=contract.names["PROJECT_ID"])
-    told = contract.send(changed(BY_SECRET, "form", "token", to=token)).json()
-    assert claims == {name: told[name] for name in claims}
+    answer = contract.send(changed(BY_SECRET, "form", "token", to=token)).json()
+    assert claims == {name: answer[name] for name in claims}
     assert claims.keys() == {"iss", "sub", "aud", "exp", "iat", "nbf", "client_id", "jti"}
 
 

@@ -80,8 +80,8 @@ def test_an_interruption_leaves_nothing_either(zitadel: LocalZitadel, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--zitadel-domain=http://localhost:9"], "needs --zitadel-token-file"),
-        (["--zitadel-token-file=missing.pat"], "needs --zitadel-domain"),
+        (["--zitadel-domain=http://localhost:9"], "requires --zitadel-token-file"),
+        (["--zitadel-token-file=missing.pat"], "requires --zitadel-domain"),
         (["--zitadel-domain=localhost:9"], "must be like https://example.zitadel.cloud"),
         (
             ["--zitadel-domain=http://localhost:9", "--zitadel-token-file=missing.pat"],
@@ -89,7 +89,7 @@ def test_an_interruption_leaves_nothing_either(zitadel: LocalZitadel, tmp_path: 
         ),
         (
             ["--zitadel-domain=http://localhost:9", "--zitadel-token-file=README.md"],
-            "--zitadel-token-file README.md must hold a personal access token alone",
+            "--zitadel-token-file README.md must contain only a personal access token",
         ),
     ],
 )
