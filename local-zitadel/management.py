@@ -303,7 +303,6 @@ def add_project_role(state: State, fields: Json) -> Json:
 def create_project_grant(state: State, fields: Json) -> Json:
     """Let another organization assign a project's roles: here any of them."""
     project = existing(state, Project, fields["projectId"])
-    roles_of(project, fields)
     project.granted_to.append(existing(state, Organization, fields["grantedOrganizationId"]))
     return {"creationDate": timestamp()}
 

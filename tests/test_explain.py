@@ -170,6 +170,10 @@ def test_the_missing_role_is_missing_in_what_zitadel_says(told: Told) -> None:
     ]  # fmt: skip
 
 
+def test_the_claims_left_out_are_counted(told: Told) -> None:
+    assert len(re.findall(r"\| {3}… and [1-9][0-9]* more\n", told.output)) == 4  # introspections
+
+
 def test_the_rest_is_counted(told: Told) -> None:
     text = " ".join(told.output.split())
     assert "Omitted: 30 calls to an API, 2 token requests, 15 introspections," in text
