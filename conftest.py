@@ -1,9 +1,9 @@
-"""The options for tests on a ZITADEL of one's own.
+"""Options for running the tests against your own ZITADEL.
 
     pytest --zitadel-domain https://example.zitadel.cloud --zitadel-token-file admin.pat
 
-They must be known before pytest looks for tests, and it looks beside the token file first. For one
-that lies outside of this folder write `--zitadel-token-file=/path/to/admin.pat`.
+pytest must know them before it looks for tests, and it looks beside the token file first. If that
+is outside this folder, write `--zitadel-token-file=/path/to/admin.pat`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a ZITADEL be given."""
+    """Add the options."""
     group = parser.getgroup("zitadel", "the ZITADEL that the tests run on")
     group.addoption(
         "--zitadel-domain",
         metavar="https://…",
-        help="run the tests that use a ZITADEL on this one; what they make there they delete",
+        help="run the tests that use a ZITADEL on this one; they delete what they create",
     )
     group.addoption(
         "--zitadel-token-file",
@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     domain, file = config.option.zitadel_domain, config.option.zitadel_token_file
     if domain is None:
         if file:
-            raise pytest.UsageError("--zitadel-token-file needs --zitadel-domain with it.")
+            raise pytest.UsageError("--zitadel-token-file requires --zitadel-domain.")
         return
     if not re.fullmatch(r"https?://[^/?#\s]+/?", domain):
         raise pytest.UsageError("--zitadel-domain must be like https://example.zitadel.cloud.")
@@ -49,9 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"--zitadel-token-file {file} can't be read.") from None
     elif not token:
         raise pytest.UsageError(
-            "--zitadel-domain needs --zitadel-token-file, or the token in ZITADEL_ADMIN_TOKEN."
+            "--zitadel-domain requires --zitadel-token-file, or the token in ZITADEL_ADMIN_TOKEN."
         )
     if not re.fullmatch(r"[!-~]+", token):
         source = f"--zitadel-token-file {file}" if file else "ZITADEL_ADMIN_TOKEN"
-        raise pytest.UsageError(f"{source} must hold a personal access token alone, on one line.")
+        raise pytest.UsageError(f"{source} must contain only a personal access token, on one line.")
     config.option.zitadel_admin_token = token

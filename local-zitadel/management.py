@@ -1,4 +1,4 @@
-"""The management calls that provision.py makes, for an administrator's token."""
+"""The management calls that provision.py and the tests make, for an administrator's token."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from state import (
-    ORGANIZATION_DOMAIN,
-    ORGANIZATION_NAME,
     Application,
-    Authorization,
     Json,
     Key,
+    Organization,
     Project,
-    RefusalError,
+    RejectionError,
+    RoleAssignment,
     State,
+    T,
+    Thing,
     Token,
     User,
     json_object,
 )
 
+MANAGEMENT = "management/v1"
+ORGANIZATIONS = "zitadel.org.v2.OrganizationService"
 PROJECTS = "zitadel.project.v2.ProjectService"
 APPLICATIONS = "zitadel.application.v2.ApplicationService"
 USERS = "zitadel.user.v2.UserService"
@@ -35,39 +38,43 @@ EXISTS = "V3-DKcYh"
 BASIC = "API_AUTH_METHOD_TYPE_BASIC"
 PRIVATE_KEY_JWT = "API_AUTH_METHOD_TYPE_PRIVATE_KEY_JWT"
 TOKEN_TYPES = {"ACCESS_TOKEN_TYPE_BEARER": False, "ACCESS_TOKEN_TYPE_JWT": True}
-# What isn't listed is a 400.
+# All others are a 400.
 STATUSES = {"already_exists": 409, "not_found": 404, "unauthenticated": 401}
-Call = Callable[[State, Json], Json]
-# By service and name: each call with the fields that it needs.
-CALLS: dict[tuple[str, str], tuple[Call, tuple[str, ...]]] = {}
+MISSING: dict[type[Thing], tuple[str, ...]] = {
+    Project: ("failed_precondition", "Project not found", "COMMAND-EbFMN"),
+    User: ("not_found", "User could not be found", "COMMAND-bd4ir1mblj"),
+}
+Handler = Callable[[State, Json], Json]
+# By name: each call's method, path, required fields and handler.
+CALLS: dict[str, tuple[str, str, tuple[str, ...], Handler]] = {}
 
 
-def call(service: str, name: str, *needed: str) -> Callable[[Call], Call]:
-    """Make the function below the answer to a call."""
+def call(
+    service: str, name: str, *required: str, method: str = "POST"
+) -> Callable[[Handler], Handler]:
+    """Register the function below as the handler of a call."""
 
-    def register(function: Call) -> Call:
-        CALLS[service, name] = (function, needed)
-        return function
+    def register(handler: Handler) -> Handler:
+        CALLS[name] = (method, f"/{service}/{name}", required, handler)
+        return handler
 
     return register
 
 
-def answer(state: State, service: str, name: str, header: str, content: bytes) -> Json:
-    """Check who calls and what with, and answer."""
+def answer(state: State, name: str, header: str, content: bytes, in_path: Json) -> Json:
+    """Check the caller and the fields, of which some may be in the path, then answer."""
     check_admin(state, header)
-    function, needed = CALLS[service, name]
-    fields = json_object(content)
+    method, _, required, handler = CALLS[name]
+    fields = {} if method == "GET" else json_object(content)
     if fields is None:
         raise call_error("invalid_argument", "the body must be a JSON object")
-    for path in needed:
+    for path in required:
         check_field(f"{name}Request", fields, path)
-    if "organizationId" in needed and fields["organizationId"] != state.organization_id:
-        raise call_error("not_found", "Organization not found")
-    return function(state, fields)
+    return handler(state, fields | in_path)
 
 
 def check_field(name: str, fields: Json, path: str) -> None:
-    """Refuse a call in which a field is missing or of the wrong type."""
+    """Reject a call in which a field is missing or of the wrong type."""
     value: Any = fields
     for step in path.split("."):
         value = value.get(step) if isinstance(value, dict) else None
@@ -79,11 +86,11 @@ def check_field(name: str, fields: Json, path: str) -> None:
         raise call_error("invalid_argument", f"invalid {name}: {problem}")
 
 
-def call_error(code: str, message: str, identifier: str = "", reason: str = "") -> RefusalError:
-    """Return a refusal as the management calls have it."""
+def call_error(code: str, message: str, identifier: str = "", reason: str = "") -> RejectionError:
+    """Return a rejection in the management calls' form."""
     body: Json = {"code": code, "message": message}
     if identifier:
-        # The same detail once more as protocol buffer: field 1 the identifier, field 2 the message.
+        # The same detail again as a protocol buffer: field 1 the identifier, field 2 the message.
         texts = (b"\x0a", identifier.encode()), (b"\x12", message.encode())
         detail = b"".join(tag + bytes([len(text)]) + text for tag, text in texts)
         body["message"] = f"{message} ({identifier})"
@@ -94,11 +101,11 @@ def call_error(code: str, message: str, identifier: str = "", reason: str = "") 
                 "debug": {"id": identifier, "message": message},
             }
         ]
-    return RefusalError(STATUSES.get(code, 400), body, reason or message)
+    return RejectionError(STATUSES.get(code, 400), body, reason or message)
 
 
 def check_admin(state: State, header: str) -> None:
-    """Refuse a call whose Authorization header doesn't hold an administrator's token."""
+    """Reject a call whose Authorization header doesn't contain an administrator's token."""
     if not header:
         raise call_error("unauthenticated", "auth header missing")
     scheme, _, text = header.partition(" ")
@@ -106,97 +113,84 @@ def check_admin(state: State, header: str) -> None:
     if token is None or problem:
         raise call_error("unauthenticated", "Errors.Token.Invalid", "AUTH-7fs1e", problem)
     if not token.user.is_admin:
-        reason = f"user {token.user.id} is no administrator"
+        reason = f"service account {token.user.id} is not an administrator"
         raise call_error("not_found", "membership not found", "AUTHZ-cdgFk", reason)
 
 
+# Parts of answers
+
+
 def timestamp(moment: float | None = None) -> str:
-    """Return a moment, now if none is given, as RFC 3339 has it."""
-    date = datetime.fromtimestamp(time.time() if moment is None else moment, timezone.utc)
-    return date.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    """Return a moment, now if none is given, in the form of RFC 3339."""
+    at = datetime.fromtimestamp(time.time() if moment is None else moment, timezone.utc)
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def details(state: State, moment: float) -> Json:
-    """Return the details that ZITADEL adds to some answers."""
-    changed = timestamp(moment)
-    return {"sequence": "1", "changeDate": changed, "resourceOwner": state.organization_id}
+def dates(thing: Thing) -> Json:
+    """Return a listed thing's dates."""
+    return {"creationDate": timestamp(thing.created), "changeDate": timestamp(thing.created)}
 
 
-def my_organization(state: State) -> Json:
-    """Answer GET /management/v1/orgs/me."""
-    created = {"creationDate": timestamp(state.created)}
-    organization = {
-        "id": state.organization_id,
-        "details": {**details(state, state.created), **created},
-        "state": "ORG_STATE_ACTIVE",
-        "name": ORGANIZATION_NAME,
-        "primaryDomain": ORGANIZATION_DOMAIN,
-    }
-    return {"org": organization}
+def details(organization: Organization) -> Json:
+    """Return the details of what was changed just now in an organization."""
+    return {"sequence": "1", "changeDate": timestamp(), "resourceOwner": organization.id}
 
 
-def change_machine(state: State, user_id: str, content: bytes) -> Json:
-    """Answer PUT /management/v1/users/{id}/machine: set the name and the kind of access tokens."""
-    user, fields = user_of(state, {"userId": user_id}), json_object(content) or {}
-    check_field("UpdateMachineRequest", fields, "name")
-    kind = fields.get("accessTokenType", "ACCESS_TOKEN_TYPE_BEARER")
-    if kind not in list(TOKEN_TYPES):
-        raise call_error("invalid_argument", "the accessTokenType is unknown")
-    user.name, user.gets_jwts = fields["name"], TOKEN_TYPES[kind]
-    return {"details": details(state, time.time())}
+def page(name: str, listed: list[Json]) -> Json:
+    """Return a list in an answer, newest first; like ZITADEL without what is zero or empty."""
+    if not listed:
+        return {"pagination": {"appliedLimit": "100"}}
+    pagination = {"appliedLimit": "100", "totalResult": str(len(listed))}
+    return {"pagination": pagination, name: listed[::-1]}
 
 
-# What several calls need
+# Parts of requests
 
 
-def project_of(state: State, fields: Json) -> Project:
-    """Return the project that the call names."""
-    if project := state.projects.get(fields["projectId"]):
-        return project
-    raise call_error("failed_precondition", "Project not found", "COMMAND-EbFMN")
+def existing(state: State, kind: type[T], id_: str) -> T:
+    """Return the thing that a call names by its id."""
+    if found := state.find(kind, id=id_):
+        return found
+    raise call_error(*MISSING.get(kind, ("not_found", f"{kind.__name__} not found")))
 
 
 def application_of(state: State, fields: Json, uses_key: bool | None = None) -> Application:
-    """Return the application that the call names, refused if it authenticates otherwise."""
-    application = state.applications.get(fields["applicationId"])
-    if not application or application.project.id != fields["projectId"]:
+    """Return the application that the call names; reject one that authenticates differently."""
+    application = existing(state, Application, fields["applicationId"])
+    if application.project.id != fields["projectId"]:
         raise call_error("not_found", "Application not found")
     if uses_key not in (None, application.uses_key):
-        raise call_error("failed_precondition", "This application authenticates otherwise")
+        raise call_error("failed_precondition", "This application authenticates differently")
     return application
 
 
-def user_of(state: State, fields: Json) -> User:
-    """Return the user that the call names."""
-    if user := state.users.get(fields["userId"]):
-        return user
-    raise call_error("not_found", "User could not be found", "COMMAND-bd4ir1mblj")
-
-
 def roles_of(project: Project, fields: Json) -> list[str]:
-    """Return the roles that the call gives, which the project must have."""
+    """Return the call's roles, which must exist in the project."""
     roles: list[str] = fields["roleKeys"]
-    if any(role not in project.roles for role in roles):
-        message = "Errors.Project.Role.NotFound"
-        raise call_error("failed_precondition", message, "COMMAND-mm9F4")
+    for role in roles:
+        if role not in project.roles:
+            reason = f"project {project.id} has no role '{role}'"
+            message = "Errors.Project.Role.NotFound"
+            raise call_error("failed_precondition", message, "COMMAND-mm9F4", reason)
     return roles
 
 
-def end_of(fields: Json) -> float:
-    """Return the expirationDate that the call gives, which must be ahead."""
+def expiry_of(fields: Json) -> float:
+    """Return the call's expirationDate, which must be in the future."""
+    text = fields.get("expirationDate", "0001-01-01T00:00:00Z")  # ZITADEL's default
     try:
-        date = datetime.fromisoformat(fields["expirationDate"].replace("Z", "+00:00"))
-    except ValueError:
+        date = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except (AttributeError, ValueError):
         date = None
     if date is None or date.tzinfo is None:
-        raise call_error("invalid_argument", "the expirationDate is no RFC 3339 time")
-    if date.timestamp() <= time.time():
+        raise call_error("invalid_argument", "the expirationDate is not an RFC 3339 time")
+    if date <= datetime.now(timezone.utc):
         raise call_error("invalid_argument", "Errors.AuthNKey.ExpireBeforeNow", "DOMAIN-dv3t5")
     return date.timestamp()
 
 
-def wanted(fields: Json, kind: str, name: str, key: str) -> str | None:
-    """Return what a list is filtered by, by this one filter if at all; None for the whole list."""
+def filter_of(fields: Json, kind: str, name: str, key: str) -> str | None:
+    """Return the value of a list's only supported filter, None if there is no filter."""
     if kind not in fields:
         return None
     try:
@@ -209,29 +203,51 @@ def wanted(fields: Json, kind: str, name: str, key: str) -> str | None:
     raise call_error("invalid_argument", f"local-zitadel lists only by one {name} with a {key}")
 
 
-def page(name: str, listed: list[Json]) -> Json:
-    """Return a list in an answer, newest first; like ZITADEL without what is zero or empty."""
-    if not listed:
-        return {"pagination": {"appliedLimit": "100"}}
-    pagination = {"appliedLimit": "100", "totalResult": str(len(listed))}
-    return {"pagination": pagination, name: listed[::-1]}
-
-
 def add_key(
     state: State, owner: Application | User, fields: Json, content: str, rest: Json
 ) -> Json:
-    """Make a key pair; keep the public half and answer with a key file under `content`."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(
+    """Create a key pair; keep the public half and answer with a key file under `content`."""
+    private_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = private_key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.TraditionalOpenSSL,
         serialization.NoEncryption(),
     )
-    key_id = state.new_id()
-    state.keys[key_id] = Key(key_id, owner, key.public_key(), end_of(fields))
-    key_file = json.dumps({"keyId": key_id, "key": pem.decode(), **rest}).encode()
+    key = state.add(Key(owner, private_key.public_key(), expiry_of(fields)))
+    key_file = json.dumps({"keyId": key.id, "key": pem.decode(), **rest}).encode()
     encoded = base64.b64encode(key_file).decode()
-    return {"keyId": key_id, "creationDate": timestamp(), content: encoded}
+    return {"keyId": key.id, "creationDate": timestamp(), content: encoded}
+
+
+# Organizations
+
+
+@call(f"{MANAGEMENT}/orgs", "me", method="GET")
+def my_organization(state: State, fields: Json) -> Json:
+    """Return the administrator's organization."""
+    organization = state.organization
+    found = {
+        "id": organization.id,
+        "details": details(organization) | dates(organization),
+        "state": "ORG_STATE_ACTIVE",
+        "name": organization.name,
+        "primaryDomain": organization.domain,
+    }
+    return {"org": found}
+
+
+@call(ORGANIZATIONS, "AddOrganization", "name")
+def add_organization(state: State, fields: Json) -> Json:
+    """Create an organization."""
+    organization = state.add(Organization(fields["name"]))
+    return {"details": details(organization), "organizationId": organization.id}
+
+
+@call(ORGANIZATIONS, "DeleteOrganization", "organizationId")
+def delete_organization(state: State, fields: Json) -> Json:
+    """Delete an organization."""
+    state.delete(existing(state, Organization, fields["organizationId"]))
+    return {"deletionDate": timestamp()}
 
 
 # Projects and applications
@@ -239,29 +255,27 @@ def add_key(
 
 @call(PROJECTS, "CreateProject", "organizationId", "name")
 def create_project(state: State, fields: Json) -> Json:
-    """Make a project, whose name must be new."""
-    if any(project.name == fields["name"] for project in state.projects.values()):
-        message = "Project already exists on organization"
-        raise call_error("already_exists", message, EXISTS)
-    project = Project(state.new_id(), fields["name"])
-    state.projects[project.id] = project
+    """Create a project with a new name."""
+    organization, name = existing(state, Organization, fields["organizationId"]), fields["name"]
+    if state.find(Project, name=name):
+        raise call_error("already_exists", "Project already exists on organization", EXISTS)
+    project = state.add(Project(name, organization))
     return {"projectId": project.id, "creationDate": timestamp(project.created)}
 
 
 @call(PROJECTS, "ListProjects")
 def list_projects(state: State, fields: Json) -> Json:
     """List the project with a name, or all."""
-    name = wanted(fields, "filters", "projectNameFilter", "projectName")
+    name = filter_of(fields, "filters", "projectNameFilter", "projectName")
     listed = [
         {
             "projectId": project.id,
-            "organizationId": state.organization_id,
-            "creationDate": timestamp(project.created),
-            "changeDate": timestamp(project.created),
+            "organizationId": project.organization.id,
+            **dates(project),
             "name": project.name,
             "state": "PROJECT_STATE_ACTIVE",
         }
-        for project in state.projects.values()
+        for project in state.all(Project)
         if name in (None, project.name)
     ]
     return page("projects", listed)
@@ -269,8 +283,8 @@ def list_projects(state: State, fields: Json) -> Json:
 
 @call(PROJECTS, "DeleteProject", "projectId")
 def delete_project(state: State, fields: Json) -> Json:
-    """Remove a project; one that isn't there is no mistake."""
-    if project := state.projects.get(fields["projectId"]):
+    """Delete a project; a missing one is not an error."""
+    if project := state.find(Project, id=fields["projectId"]):
         state.delete(project)
     return {"deletionDate": timestamp()}
 
@@ -278,27 +292,33 @@ def delete_project(state: State, fields: Json) -> Json:
 @call(PROJECTS, "AddProjectRole", "projectId", "roleKey", "displayName")
 def add_project_role(state: State, fields: Json) -> Json:
     """Add a role to a project."""
-    project = project_of(state, fields)
+    project = existing(state, Project, fields["projectId"])
     if fields["roleKey"] in project.roles:
         raise call_error("already_exists", "Role already exists", EXISTS)
     project.roles.append(fields["roleKey"])
     return {"creationDate": timestamp()}
 
 
+@call(PROJECTS, "CreateProjectGrant", "projectId", "grantedOrganizationId", "roleKeys")
+def create_project_grant(state: State, fields: Json) -> Json:
+    """Let another organization assign a project's roles: here any of them."""
+    project = existing(state, Project, fields["projectId"])
+    project.granted_to.append(existing(state, Organization, fields["grantedOrganizationId"]))
+    return {"creationDate": timestamp()}
+
+
 @call(APPLICATIONS, "CreateApplication", "projectId", "name", "apiConfiguration.authMethodType")
 def create_application(state: State, fields: Json) -> Json:
-    """Make an API, with a secret if that is how it authenticates."""
+    """Create an API, with a secret if that is how it authenticates."""
     method, name = fields["apiConfiguration"]["authMethodType"], fields["name"]
     if method not in (BASIC, PRIVATE_KEY_JWT):
         raise call_error("invalid_argument", "the authMethodType is unknown")
-    project = project_of(state, fields)
-    if any(a.project is project and a.name == name for a in state.applications.values()):
+    project = existing(state, Project, fields["projectId"])
+    if state.find(Application, project=project, name=name):
         raise call_error("already_exists", "Application already exists", EXISTS)
-    uses_key = method == PRIVATE_KEY_JWT
-    application = Application(state.new_id(), state.new_id(), name, project, uses_key)
-    state.applications[application.id] = application
+    application = state.add(Application(name, project, uses_key=method == PRIVATE_KEY_JWT))
     configuration = {"clientId": application.client_id}
-    if not uses_key:
+    if not application.uses_key:
         configuration["clientSecret"] = state.add_secret(application)
     created = {"applicationId": application.id, "creationDate": timestamp(application.created)}
     return {**created, "apiConfiguration": configuration}
@@ -307,9 +327,9 @@ def create_application(state: State, fields: Json) -> Json:
 @call(APPLICATIONS, "ListApplications")
 def list_applications(state: State, fields: Json) -> Json:
     """List the applications of a project, or all."""
-    project_id = wanted(fields, "filters", "projectIdFilter", "projectId")
+    project_id = filter_of(fields, "filters", "projectIdFilter", "projectId")
     listed = []
-    for application in state.applications.values():
+    for application in state.all(Application):
         if project_id not in (None, application.project.id):
             continue
         configuration = {"clientId": application.client_id}
@@ -318,8 +338,8 @@ def list_applications(state: State, fields: Json) -> Json:
         listed.append(
             {
                 "applicationId": application.id,
-                "creationDate": timestamp(application.created),
-                "changeDate": timestamp(application.created),
+                "projectId": application.project.id,
+                **dates(application),
                 "state": "APPLICATION_STATE_ACTIVE",
                 "name": application.name,
                 "apiConfiguration": configuration,
@@ -330,54 +350,58 @@ def list_applications(state: State, fields: Json) -> Json:
 
 @call(APPLICATIONS, "DeleteApplication", "projectId", "applicationId")
 def delete_application(state: State, fields: Json) -> Json:
-    """Remove an application."""
+    """Delete an application."""
     state.delete(application_of(state, fields))
     return {"deletionDate": timestamp()}
 
 
 @call(APPLICATIONS, "GenerateClientSecret", "projectId", "applicationId")
 def generate_client_secret(state: State, fields: Json) -> Json:
-    """Give an API a new secret, which ends the one before."""
+    """Give an API a new secret, which invalidates the previous one."""
     secret = state.add_secret(application_of(state, fields, uses_key=False))
     return {"clientSecret": secret, "creationDate": timestamp()}
 
 
-@call(APPLICATIONS, "CreateApplicationKey", "projectId", "applicationId", "expirationDate")
+@call(APPLICATIONS, "CreateApplicationKey", "projectId", "applicationId")
 def create_application_key(state: State, fields: Json) -> Json:
-    """Make a key for an API."""
+    """Create a key for an API."""
     application = application_of(state, fields, uses_key=True)
     owner = {"appId": application.id, "clientId": application.client_id}
     return add_key(state, application, fields, "keyDetails", {"type": "application", **owner})
 
 
-# Users and authorizations
+# Service accounts and role assignments
 
 
 @call(USERS, "CreateUser", "organizationId", "username", "machine.name")
 def create_user(state: State, fields: Json) -> Json:
-    """Make a service user, whose name must be new."""
-    if state.user_named(fields["username"]):
+    """Create a service account with a new username."""
+    organization, username = (
+        existing(state, Organization, fields["organizationId"]),
+        fields["username"],
+    )
+    if state.find(User, username=username):
         raise call_error("already_exists", "User already exists", EXISTS)
-    user = state.add_user(fields["username"], fields["machine"]["name"])
+    user = state.add(User(username, fields["machine"]["name"], organization))
     return {"id": user.id, "creationDate": timestamp(user.created)}
 
 
 @call(USERS, "ListUsers")
 def list_users(state: State, fields: Json) -> Json:
-    """List the service user with a name, or all."""
-    name = wanted(fields, "queries", "userNameQuery", "userName")
+    """List the service account with a username, or all."""
+    username = filter_of(fields, "queries", "userNameQuery", "userName")
     listed = [
         {
             "userId": user.id,
-            "details": details(state, user.created) | {"creationDate": timestamp(user.created)},
+            "details": details(user.organization) | dates(user),
             "state": "USER_STATE_ACTIVE" if user.is_active else "USER_STATE_INACTIVE",
             "username": user.username,
             "loginNames": [user.username],
             "preferredLoginName": user.username,
             "machine": {"name": user.name},
         }
-        for user in state.users.values()
-        if name in (None, user.username)
+        for user in state.all(User)
+        if username in (None, user.username)
     ]
     if not listed:
         return {"details": {"timestamp": timestamp()}}
@@ -385,88 +409,103 @@ def list_users(state: State, fields: Json) -> Json:
     return {"details": total, "result": listed}
 
 
+@call(f"{MANAGEMENT}/users/<userId>", "machine", "name", method="PUT")
+def change_machine(state: State, fields: Json) -> Json:
+    """Set a service account's name and the kind of its access tokens."""
+    user = existing(state, User, fields["userId"])
+    kind = fields.get("accessTokenType", "ACCESS_TOKEN_TYPE_BEARER")
+    if kind not in list(TOKEN_TYPES):
+        raise call_error("invalid_argument", "the accessTokenType is unknown")
+    user.name, user.gets_jwts = fields["name"], TOKEN_TYPES[kind]
+    return {"details": details(user.organization)}
+
+
 @call(USERS, "DeleteUser", "userId")
 def delete_user(state: State, fields: Json) -> Json:
-    """Remove a user."""
-    state.delete(user_of(state, fields))
-    return {"details": details(state, time.time())}
+    """Delete a service account."""
+    user = existing(state, User, fields["userId"])
+    state.delete(user)
+    return {"details": details(user.organization)}
 
 
 @call(USERS, "DeactivateUser", "userId")
 def deactivate_user(state: State, fields: Json) -> Json:
-    """Deactivate a user, which ends its tokens too."""
-    user_of(state, fields).is_active = False
-    return {"details": details(state, time.time())}
+    """Deactivate a service account, which invalidates its tokens too."""
+    user = existing(state, User, fields["userId"])
+    user.is_active = False
+    return {"details": details(user.organization)}
 
 
 @call(USERS, "AddKey", "userId", "expirationDate")
 def add_user_key(state: State, fields: Json) -> Json:
-    """Make a key for a service user."""
-    user = user_of(state, fields)
+    """Create a key for a service account."""
+    user = existing(state, User, fields["userId"])
     owner = {"expirationDate": fields["expirationDate"], "userId": user.id}
     return add_key(state, user, fields, "keyContent", {"type": "serviceaccount", **owner})
 
 
 @call(USERS, "RemoveKey", "userId", "keyId")
 def remove_user_key(state: State, fields: Json) -> Json:
-    """Remove a service user's key."""
-    key = state.keys.get(fields["keyId"])
-    if key is None or key.owner is not user_of(state, fields) or key.removed:
+    """Remove a service account's key."""
+    key = state.find(Key, id=fields["keyId"], owner=existing(state, User, fields["userId"]))
+    if key is None:
         raise call_error("not_found", "Key not found")
-    key.removed = "the key was removed"
+    state.delete(key)
     return {"deletionDate": timestamp()}
 
 
 @call(USERS, "AddSecret", "userId")
 def add_secret(state: State, fields: Json) -> Json:
-    """Give a service user a new secret, which ends the one before."""
-    secret = state.add_secret(user_of(state, fields))
+    """Give a service account a new secret, which invalidates the previous one."""
+    secret = state.add_secret(existing(state, User, fields["userId"]))
     return {"creationDate": timestamp(), "clientSecret": secret}
 
 
 @call(USERS, "AddPersonalAccessToken", "userId", "expirationDate")
 def add_personal_access_token(state: State, fields: Json) -> Json:
-    """Make a personal access token for a service user."""
-    token = Token(state.new_id(), user_of(state, fields), end_of(fields), is_personal=True)
+    """Create a personal access token for a service account."""
+    token = Token(existing(state, User, fields["userId"]), expiry_of(fields), is_personal=True)
     text = state.add_token(token)
-    return {"creationDate": timestamp(token.issued), "tokenId": token.id, "token": text}
+    return {"creationDate": timestamp(token.created), "tokenId": token.id, "token": text}
 
 
 @call(USERS, "RemovePersonalAccessToken", "userId", "tokenId")
 def remove_personal_access_token(state: State, fields: Json) -> Json:
-    """Remove a service user's personal access token."""
-    user = user_of(state, fields)
-    for token in state.tokens.values():
-        if token.is_personal and token.user is user and token.id == fields["tokenId"]:
-            token.removed = "the personal access token was removed"
-            return {"deletionDate": timestamp()}
-    raise call_error("not_found", "Personal access token not found")
+    """Remove a service account's personal access token."""
+    user = existing(state, User, fields["userId"])
+    token = state.find(Token, id=fields["tokenId"], user=user, is_personal=True)
+    if token is None:
+        raise call_error("not_found", "Personal access token not found")
+    state.delete(token)
+    return {"deletionDate": timestamp()}
 
 
 @call(AUTHORIZATIONS, "CreateAuthorization", "organizationId", "userId", "projectId", "roleKeys")
 def create_authorization(state: State, fields: Json) -> Json:
-    """Give a user roles in a project."""
-    user, project = user_of(state, fields), project_of(state, fields)
+    """Assign a user roles in a project of the organization, or in one granted to it."""
+    organization = existing(state, Organization, fields["organizationId"])
+    user = existing(state, User, fields["userId"])
+    project = existing(state, Project, fields["projectId"])
+    if organization not in (project.organization, *project.granted_to):
+        raise call_error("failed_precondition", "The project is not granted to the organization")
     roles = roles_of(project, fields)
-    if state.authorization(user, project):
+    if state.find(RoleAssignment, user=user, project=project):
         raise call_error("already_exists", "User grant already exists", EXISTS)
-    authorization = Authorization(state.new_id(), user, project, roles)
-    state.authorizations[authorization.id] = authorization
-    return {"id": authorization.id, "creationDate": timestamp()}
+    assignment = state.add(RoleAssignment(user, project, organization, roles))
+    return {"id": assignment.id, "creationDate": timestamp()}
 
 
 @call(AUTHORIZATIONS, "UpdateAuthorization", "id", "roleKeys")
 def update_authorization(state: State, fields: Json) -> Json:
-    """Give a user other roles in a project instead."""
-    authorization = state.authorizations.get(fields["id"])
-    if authorization is None:
-        raise call_error("not_found", "Authorization not found")
-    authorization.roles = roles_of(authorization.project, fields)
+    """Replace a user's roles in a project."""
+    assignment = existing(state, RoleAssignment, fields["id"])
+    assignment.roles = roles_of(assignment.project, fields)
     return {"changeDate": timestamp()}
 
 
 @call(AUTHORIZATIONS, "DeleteAuthorization", "id")
 def delete_authorization(state: State, fields: Json) -> Json:
-    """Remove a user's roles; an authorization that isn't there is no mistake."""
-    state.authorizations.pop(fields["id"], None)
+    """Remove a user's roles; a missing assignment is not an error."""
+    if assignment := state.find(RoleAssignment, id=fields["id"]):
+        state.delete(assignment)
     return {"deletionDate": timestamp()}

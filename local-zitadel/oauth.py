@@ -1,4 +1,4 @@
-"""What ZITADEL answers under /oauth/v2: tokens for service users, and what they are worth."""
+"""What ZITADEL answers under /oauth/v2: tokens for service accounts, and introspection."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
@@ -16,11 +17,10 @@ from jwt.algorithms import RSAAlgorithm
 from jwt.utils import base64url_decode
 
 from state import (
-    ORGANIZATION_DOMAIN,
-    ORGANIZATION_NAME,
     Application,
     Json,
-    RefusalError,
+    RejectionError,
+    RoleAssignment,
     State,
     Token,
     User,
@@ -48,7 +48,7 @@ log = logging.getLogger("local-zitadel")
 
 
 def discovery(issuer: str) -> Json:
-    """Return the discovery document. Like ZITADEL's it lists more than answers here."""
+    """Return the discovery document, which like ZITADEL's lists more than exists here."""
     return {
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/oauth/v2/authorize",
@@ -84,19 +84,21 @@ def discovery(issuer: str) -> Json:
         ).split(),
         "code_challenge_methods_supported": ["S256"],
         "ui_locales_supported": (
-            "bg cs de en es fr hu id it ja ko mk nl pl pt ro ru sv tr uk zh".split()
+            "ar bg cs de en es fr hu id it ja ko mk nl pl pt ro ru sv tr uk zh".split()
         ),
         "request_parameter_supported": True,
         "request_uri_parameter_supported": False,
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": True,
     }
 
 
-def oauth_error(
-    error: str, description: str = "", reason: str = "", status: int = 400
-) -> RefusalError:
-    """Return a refusal as the OAuth endpoints have it."""
-    body = {"error": error} | ({"error_description": description} if description else {})
-    return RefusalError(status, body, reason or description)
+def oauth_error(error: str, description: str = "", reason: str = "") -> RejectionError:
+    """Return a rejection in the OAuth endpoints' form."""
+    body = {"error": error}
+    if description:
+        body["error_description"] = description
+    return RejectionError(400, body, reason or description)
 
 
 def shown(value: object) -> str:
@@ -114,7 +116,7 @@ def shown(value: object) -> str:
 
 
 def basic_credentials(header: str) -> tuple[str, str] | None:
-    """Return client id and secret from the header, None if it is no Basic authorization."""
+    """Return client id and secret from the header, None if it isn't a Basic authorization."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -135,13 +137,13 @@ def basic_credentials(header: str) -> tuple[str, str] | None:
 
 
 def client_credentials(form: Form, header: str) -> tuple[str, str, str]:
-    """Return client id, secret and assertion as sent; the header goes before the form."""
+    """Return client id, secret and assertion as sent; the header takes precedence."""
     in_form = form.get("client_id", ""), form.get("client_secret", "")
     client_id, secret = basic_credentials(header) or in_form
     assertion = form.get("client_assertion", "")
     if not client_id and not assertion:
         description = "client_id or client_assertion must be provided"
-        reason = "there is neither a Basic authorization that can be read nor a client_assertion"
+        reason = "there is neither a readable Basic authorization nor a client_assertion"
         raise oauth_error("invalid_request", description, reason)
     assertion_type = form.get("client_assertion_type", "")
     if assertion and assertion_type != ASSERTION_TYPE:
@@ -152,26 +154,26 @@ def client_credentials(form: Form, header: str) -> tuple[str, str, str]:
 
 
 class BadAssertionError(Exception):
-    """The assertion proves nothing; the text continues the sentence "refused, …"."""
+    """The assertion or the client is invalid; the text says why."""
 
 
 class NotAnAssertionError(BadAssertionError):
-    """What was sent isn't even in the form of a JWT."""
+    """The assertion is not a JWT."""
 
 
 def check_assertion(assertion: str, kind: type[Owner], state: State, issuer: str) -> Owner:
-    """Return whose assertion it is, an API's or a service user's as `kind` asks."""
+    """Return whose assertion it is, an API's or a service account's as `kind` says."""
     header, claims = parts(assertion)
     owner = verify_signature(assertion, header, kind, state)
     identity = owner.client_id if isinstance(owner, Application) else owner.id
     if claims.get("iss") != claims.get("sub"):
         raise BadAssertionError("the assertion's iss and sub differ")
     if claims.get("iss") != identity:
-        problem = f"the assertion's iss is {shown(claims.get('iss'))} and not '{identity}'"
-        raise BadAssertionError(f"{problem}, whose key it is")
+        problem = f"the assertion's iss is {shown(claims.get('iss'))}"
+        raise BadAssertionError(f"{problem}, but its key belongs to '{identity}'")
     audience = claims.get("aud")
     if audience != issuer and not (isinstance(audience, list) and issuer in audience):
-        raise BadAssertionError(f"the assertion's audience is {shown(audience)} and not '{issuer}'")
+        raise BadAssertionError(f"the assertion's audience is {shown(audience)}, not '{issuer}'")
     verify_times(claims)
     return owner
 
@@ -185,7 +187,7 @@ def parts(assertion: str) -> tuple[Json, Json]:
     except ValueError:
         header = claims = None
     if header is None or claims is None:
-        raise NotAnAssertionError("the assertion is no JWT")
+        raise NotAnAssertionError("the assertion is not a JWT")
     return header, claims
 
 
@@ -194,25 +196,24 @@ def verify_signature(assertion: str, header: Json, kind: type[Owner], state: Sta
     if header.get("alg") != "RS256":
         raise BadAssertionError("the assertion's alg is not RS256")
     kid = header.get("kid")
-    key = state.keys.get(kid) if isinstance(kid, str) else None
+    key = state.key(kid)
     if key is None:
-        raise BadAssertionError(f"no key has the id that is the assertion's kid, {shown(kid)}")
+        raise BadAssertionError(f"no key has the assertion's kid ({shown(kid)})")
     if key.removed:
-        raise BadAssertionError(f"key {key.id} no longer counts: {key.removed}")
+        raise BadAssertionError(f"key {key.id} is no longer valid: {key.removed}")
     if not isinstance(key.owner, kind):
-        owner = "an API" if isinstance(key.owner, Application) else "a service user"
-        wanted = "an API's" if kind is Application else "a service user's"
-        raise BadAssertionError(f"key {key.id} is that of {owner}, where {wanted} belongs")
+        names = {Application: "an API", User: "a service account"}
+        problem = f"key {key.id} belongs to {names[type(key.owner)]}"
+        raise BadAssertionError(f"{problem}, but {names[kind]}'s is required")
     if key.expires <= time.time():
         raise BadAssertionError(f"key {key.id} has expired")
     if not is_signed(assertion, key.public_key):
-        problem = f"the assertion's signature is not by key {key.id}, which its kid names"
-        raise BadAssertionError(problem)
+        raise BadAssertionError(f"the assertion isn't signed with its kid's key, {key.id}")
     return key.owner
 
 
 def is_signed(text: str, public_key: rsa.RSAPublicKey) -> bool:
-    """Tell whether the JWT's signature is by this key."""
+    """Return whether the JWT is signed with this key."""
     try:
         jwt.PyJWS().decode(text, public_key, algorithms=["RS256"])
     except (jwt.PyJWTError, ValueError, RecursionError):
@@ -221,46 +222,44 @@ def is_signed(text: str, public_key: rsa.RSAPublicKey) -> bool:
 
 
 def verify_times(claims: Json) -> None:
-    """Refuse an assertion that is expired, too old, or from the future."""
+    """Reject an assertion that has expired, is too old, or is dated in the future."""
     for name in ("iat", "exp"):
         value = claims.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-            raise BadAssertionError(f"the assertion has no {name} that is a number")
+            raise BadAssertionError(f"the assertion's {name} is missing or not a number")
     now = time.time()
     if claims["iat"] > now + AHEAD_SECONDS:
         distance = seconds(claims["iat"] - int(now))
         raise BadAssertionError(f"the assertion's iat is {distance} ahead of this clock")
     if claims["iat"] < now - AGE_SECONDS:
         distance = seconds(int(now) - claims["iat"])
-        raise BadAssertionError(f"the assertion's iat is {distance} ago, and more than an hour")
+        raise BadAssertionError(f"the assertion's iat is {distance} in the past, more than an hour")
     if claims["exp"] <= now:
         distance = seconds(int(now) - claims["exp"])
         raise BadAssertionError(f"the assertion expired {distance} ago by this clock")
 
 
 def seconds(distance: float) -> str:
-    """Return a distance, which may be any number at all, as the log shows it."""
+    """Return a distance, which may be any number, as the log shows it."""
     return f"{min(distance, 10**10):.0f} s"
 
 
 # The endpoints
 
 
+@dataclass
 class LocalZitadel:
-    """The OAuth endpoints over a state."""
+    """The OAuth endpoints of the ZITADEL that a request reached under the address `issuer`."""
 
-    def __init__(self, state: State, issuer: str, token_seconds: int) -> None:
-        self.state = state
-        self.issuer = issuer
-        self.token_seconds = token_seconds
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self._key_id = state.new_id()
+    state: State
+    issuer: str
+    token_seconds: int
 
     def keys(self) -> Json:
-        """Return the public key that id_tokens and JWT access tokens are signed with."""
-        key = RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
-        public = {"kty": key["kty"], "n": key["n"], "e": key["e"]}
-        return {"keys": [{"use": "sig", "kid": self._key_id, "alg": "RS256", **public}]}
+        """Return the public key of id_tokens and JWT access tokens."""
+        key = RSAAlgorithm.to_jwk(self.state.signing_key.public_key(), as_dict=True)
+        about = {"use": "sig", "kid": self.state.signing_key_id, "alg": "RS256"}
+        return {"keys": [{**about, "kty": key["kty"], "n": key["n"], "e": key["e"]}]}
 
     def token(self, form: Form, header: str) -> Json:
         """Answer a token request."""
@@ -281,25 +280,25 @@ class LocalZitadel:
             raise oauth_error("invalid_request", "assertion missing")
         try:
             return check_assertion(assertion, User, self.state, self.issuer)
-        except BadAssertionError as refused:
-            raise oauth_error("server_error", "Errors.Internal", str(refused), 500) from None
+        except BadAssertionError as error:
+            raise oauth_error("invalid_grant", "invalid assertion", str(error)) from None
 
     def _user_by_secret(self, form: Form, header: str) -> User:
         client_id, secret, _ = client_credentials(form, header)
-        user = self.state.user_named(client_id)
+        user = self.state.find(User, username=client_id)
         if user is None:
-            reason = "no service user has the client id as its username"
-            if client_id in self.state.users:
-                reason = f"the client id is the service user's id {client_id}, not its username"
-            elif self.state.api(client_id):
-                reason = f"the client id {client_id} is that of an API, not of a service user"
+            reason = "no service account has this username"
+            if self.state.find(User, id=client_id):
+                reason = f"the client id is the service account's id {client_id}, not its username"
+            elif self.state.find(Application, client_id=client_id):
+                reason = f"the client id {client_id} is an API's, not a service account's"
             raise oauth_error("invalid_client", "client not found", reason)
         if not user.secret_digest:
             description = "Errors.User.Machine.Secret.NotExisting"
-            raise oauth_error("invalid_request", description, f"user {user.id} has no secret")
+            raise oauth_error("invalid_request", description, f"account {user.id} has no secret")
         if not self.state.has_secret(user, secret):
             description = "Errors.User.Machine.Secret.Invalid"
-            raise oauth_error("invalid_request", description, f"wrong secret for user {user.id}")
+            raise oauth_error("invalid_request", description, f"wrong secret for account {user.id}")
         return user
 
     def _issue(self, user: User, form: Form, methods: list[str]) -> Json:
@@ -311,23 +310,16 @@ class LocalZitadel:
             )
             raise oauth_error("invalid_request", description, "the scope is missing")
         if not user.is_active:
-            description, reason = "Errors.User.NotActive", f"user {user.id} is deactivated"
-            raise oauth_error("invalid_request", description, reason)
+            reason = f"service account {user.id} is deactivated"
+            raise oauth_error("invalid_request", "Errors.User.NotActive", reason)
         scopes = [scope for scope in requested if scope in KNOWN_SCOPES or OPEN_SCOPE.match(scope)]
         projects = [match[1] for match in map(PROJECT_AUDIENCE.fullmatch, scopes) if match]
+        audience = list(dict.fromkeys(projects))
         expires = time.time() + self.token_seconds
-        token = Token(
-            self.state.new_id(),
-            user,
-            expires,
-            False,
-            list(dict.fromkeys(projects)),
-            scopes,
-            methods,
-        )
+        token = Token(user, expires, audience=audience, scopes=scopes, methods=methods)
         text = ""
         if user.gets_jwts:
-            own = {"nbf": int(token.issued), "client_id": user.username, "jti": token.id}
+            own = {"nbf": int(token.created), "client_id": user.username, "jti": token.id}
             text = self._jwt(token, aud=token.audience, **own)
         answer = {
             "access_token": self.state.add_token(token, text),
@@ -343,25 +335,26 @@ class LocalZitadel:
             "iss": self.issuer,
             "sub": token.user.id,
             "exp": int(token.expires),
-            "iat": int(token.issued),
+            "iat": int(token.created),
             **own,
         }
-        return jwt.encode(claims, self._key, "RS256", headers={"kid": self._key_id})
+        headers = {"kid": self.state.signing_key_id}
+        return jwt.encode(claims, self.state.signing_key, "RS256", headers)
 
     def _jwt_problem(self, text: str) -> str:
-        """Return why the JWT is no access token from here, "" if it is one."""
+        """Return why the JWT isn't an access token from here, "" if it is one."""
         try:
             header, _ = parts(text)
         except NotAnAssertionError:
-            return "the token has a JWT's three parts but can't be read as one"
-        kid = header.get("kid")
+            return "the token has the three parts of a JWT but can't be read as one"
+        key_id, kid = self.state.signing_key_id, header.get("kid")
         if header.get("alg") != "RS256":
             return "the token's alg is not RS256"
-        if kid != self._key_id:
-            key = f"'{self._key_id}' of the key at /oauth/v2/keys"
-            return f"the token's kid is {shown(kid)} and not {key}; a restart makes a new key"
-        if not is_signed(text, self._key.public_key()):
-            return f"the token's signature is not by key {self._key_id}: forged or changed"
+        if kid != key_id:
+            key = f"'{key_id}' as at /oauth/v2/keys"
+            return f"the token's kid is {shown(kid)}, not {key}; a restart creates a new key"
+        if not is_signed(text, self.state.signing_key.public_key()):
+            return f"the token isn't signed with key {key_id}: it was forged or changed"
         if self.state.find_token(text)[0] is None:
             return "the token is an id_token, which is for the client alone"
         return ""
@@ -374,10 +367,10 @@ class LocalZitadel:
             raise oauth_error("invalid_request", "token missing")
         try:
             api = self._api(client_id, secret, assertion)
-        except NotAnAssertionError as refused:  # ZITADEL takes this for the token's fault
-            return inactive(str(refused))
-        except BadAssertionError as refused:
-            raise oauth_error("unauthorized_client", reason=str(refused)) from None
+        except NotAnAssertionError as error:  # ZITADEL blames the token for this
+            return inactive(str(error))
+        except BadAssertionError as error:
+            raise oauth_error("unauthorized_client", reason=str(error)) from None
         jwt_problem = self._jwt_problem(text) if text.count(".") == 2 else ""
         token, problem = self.state.find_token(text)
         if jwt_problem or token is None or problem:
@@ -385,7 +378,7 @@ class LocalZitadel:
         audience = [api.client_id, api.project.id] if token.is_personal else token.audience
         if api.client_id not in audience and api.project.id not in audience:
             return inactive(
-                f"the token's audience {shown(audience)} holds neither this API's client id "
+                f"the token's audience {shown(audience)} contains neither this API's client id "
                 f"{api.client_id} nor its project {api.project.id}"
             )
         return self._claims(token, api, audience)
@@ -393,12 +386,11 @@ class LocalZitadel:
     def _api(self, client_id: str, secret: str, assertion: str) -> Application:
         if assertion:
             return check_assertion(assertion, Application, self.state, self.issuer)
-        found = self.state.api(client_id)
+        found = self.state.find(Application, client_id=client_id)
         if found is None:
-            raise BadAssertionError(f"no API has the client id that was sent, {shown(client_id)}")
+            raise BadAssertionError(f"no API has this client id ({shown(client_id)})")
         if found.uses_key:
-            problem = f"API {client_id} authenticates with a key, and a secret was sent"
-            raise BadAssertionError(problem)
+            raise BadAssertionError(f"API {client_id} requires a key, but a secret was sent")
         if not self.state.has_secret(found, secret):
             raise BadAssertionError(f"wrong secret for API {client_id}")
         return found
@@ -413,37 +405,40 @@ class LocalZitadel:
             "scope": " ".join(scopes),
             "token_type": "Bearer",
             "exp": int(token.expires),
-            "iat": int(token.issued),
-            "nbf": int(token.issued),
+            "iat": int(token.created),
+            "nbf": int(token.created),
             "sub": user.id,
             "aud": audience,
             "iss": self.issuer,
             "jti": token.id,
         }
         if not token.is_personal:
-            claims |= {"client_id": user.username, "auth_time": int(token.issued)}
+            claims |= {"client_id": user.username, "auth_time": int(token.created)}
         if token.methods:
             claims["amr"] = token.methods
         if "profile" in scopes:
             names = {"username": user.username, "preferred_username": user.username}
             claims |= {**names, "name": user.name, "updated_at": int(user.created)}
         if OWNER_SCOPE in scopes:
-            claims[f"{OWNER_SCOPE}:id"] = self.state.organization_id
-            claims[f"{OWNER_SCOPE}:name"] = ORGANIZATION_NAME
-            claims[f"{OWNER_SCOPE}:primary_domain"] = ORGANIZATION_DOMAIN
-        prefix = len(ROLE_SCOPE)
-        wanted = [scope[prefix:] for scope in scopes if scope.startswith(ROLE_SCOPE)]
-        organization = {self.state.organization_id: ORGANIZATION_DOMAIN}
-        authorization = self.state.authorization(user, api.project)
-        roles = authorization.roles if authorization else []
-        granted = {role: organization for role in roles if not wanted or role in wanted}
-        if granted:
-            claims[ROLES_CLAIM] = granted
-            claims[f"urn:zitadel:iam:org:project:{api.project.id}:roles"] = granted
+            claims[f"{OWNER_SCOPE}:id"] = user.organization.id
+            claims[f"{OWNER_SCOPE}:name"] = user.organization.name
+            claims[f"{OWNER_SCOPE}:primary_domain"] = user.organization.domain
+        assigned = self.state.find(RoleAssignment, user=user, project=api.project)
+        if assigned:
+            prefix, organization = len(ROLE_SCOPE), assigned.organization
+            requested = [scope[prefix:] for scope in scopes if scope.startswith(ROLE_SCOPE)]
+            granted = {
+                role: {organization.id: organization.domain}
+                for role in assigned.roles
+                if not requested or role in requested
+            }
+            if granted:
+                claims[ROLES_CLAIM] = granted
+                claims[f"urn:zitadel:iam:org:project:{api.project.id}:roles"] = granted
         return claims
 
 
 def inactive(reason: str) -> Json:
-    """Return ZITADEL's bare answer, and tell the log why."""
+    """Return ZITADEL's bare answer, and log why."""
     log.info("introspection: inactive, %s", reason)
     return {"active": False}

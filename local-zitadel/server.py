@@ -2,7 +2,7 @@
 
     python local-zitadel/server.py [--port 8080] [--token-file FILE]
 
-It answers as ZITADEL does, keeps everything in memory, and says in its log why it refuses.
+It answers like ZITADEL, keeps everything in memory, and logs why it rejects a request.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import NoReturn
 
-from flask import Flask, Response, abort, jsonify, request
+from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
 import management
 from oauth import LocalZitadel, discovery
-from state import RefusalError, State, Token
+from state import RejectionError, State, Token, User, printable
 
 ADMIN_TOKEN_SECONDS = 365 * 86400
 MAX_BODY_BYTES = 1_000_000
@@ -36,7 +35,7 @@ log = logging.getLogger("local-zitadel")
 
 
 def form() -> dict[str, str]:
-    """Return the form's fields and the query's, of which the form's count."""
+    """Return the fields of the query and the form; the form's take precedence."""
     return request.args.to_dict() | request.form.to_dict()
 
 
@@ -50,18 +49,21 @@ def text(status: int, content: str) -> Response:
     return Response(content, status, content_type="text/plain; charset=utf-8")
 
 
-def create_app(state: State, issuer: str, token_seconds: int) -> Flask:
-    """Return the Flask application that answers as the ZITADEL at `issuer`."""
+def create_app(state: State, token_seconds: int) -> Flask:
+    """Return the Flask application that answers like ZITADEL."""
     app = Flask(__name__, static_folder=None)
-    zitadel = LocalZitadel(state, issuer, token_seconds)
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+    def zitadel() -> LocalZitadel:
+        # As with ZITADEL, the Host header, port included, makes the issuer.
+        return LocalZitadel(state, f"http://{request.host.lower()}", token_seconds)
 
     @app.before_request
     def check_host() -> Response | None:
         host = request.environ.get("HTTP_HOST", "")
         if re.fullmatch(r"localhost(:\d+)?", host, re.IGNORECASE | re.ASCII):
             return None
-        log.info("refused, the request is to another host name than localhost")
+        log.info("rejected, the Host header names another host than localhost")
         return text(
             404,
             f"unable to set instance using origin &{{{host[:253]}  http}} (ExternalDomain is "
@@ -71,42 +73,31 @@ def create_app(state: State, issuer: str, token_seconds: int) -> Flask:
 
     @app.get("/.well-known/openid-configuration")
     def configuration() -> Response:
-        return jsonify(discovery(issuer))
+        return jsonify(discovery(zitadel().issuer))
 
     @app.get("/oauth/v2/keys")
     def keys() -> Response:
-        return jsonify(zitadel.keys())
+        return jsonify(zitadel().keys())
 
     @app.route("/oauth/v2/token", methods=methods)
     def token() -> Response:
-        return jsonify(zitadel.token(form(), authorization()))
+        return jsonify(zitadel().token(form(), authorization()))
 
     @app.route("/oauth/v2/introspect", methods=methods)
     def introspection() -> Response:
-        return jsonify(zitadel.introspect(form(), authorization()))
+        return jsonify(zitadel().introspect(form(), authorization()))
 
-    @app.get("/management/v1/orgs/me")
-    def organization() -> Response:
-        management.check_admin(state, authorization())
-        return jsonify(management.my_organization(state))
+    def management_call(**in_path: str) -> Response:
+        name, content = str(request.endpoint), request.get_data()
+        return jsonify(management.answer(state, name, authorization(), content, in_path))
 
-    @app.put("/management/v1/users/<user_id>/machine")
-    def machine(user_id: str) -> Response:
-        management.check_admin(state, authorization())
-        return jsonify(management.change_machine(state, user_id, request.get_data()))
+    for name, (method, path, _, _) in management.CALLS.items():
+        app.add_url_rule(path, name, management_call, methods=[method])
 
-    @app.post("/<service>/<name>")
-    def management_call(service: str, name: str) -> Response:
-        if (service, name) not in management.CALLS:
-            abort(404)
-        content = request.get_data()
-        return jsonify(management.answer(state, service, name, authorization(), content))
-
-    @app.errorhandler(RefusalError)
-    def refused(refusal: RefusalError) -> tuple[Response, int]:
-        what = (request.view_args or {}).get("name") or request.endpoint
-        log.info("%s: refused, %s", what, refusal.reason)
-        return jsonify(refusal.body), refusal.status
+    @app.errorhandler(RejectionError)
+    def rejected(rejection: RejectionError) -> tuple[Response, int]:
+        log.info("%s: rejected, %s", request.endpoint, printable(rejection.reason))
+        return jsonify(rejection.body), rejection.status
 
     @app.errorhandler(HTTPException)
     def failed(error: HTTPException) -> Response:
@@ -152,7 +143,7 @@ class RequestHandler(WSGIRequestHandler):
             self.wfile.write(chunk)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Log nothing: Werkzeug's would stumble over an address that can't be read."""
+        """Log nothing: Werkzeug's method fails on an address that can't be parsed."""
 
 
 def write_token(file: Path, token: str) -> None:
@@ -163,17 +154,12 @@ def write_token(file: Path, token: str) -> None:
         opened.write(f"{token}\n")
 
 
-def stop(*_: object) -> NoReturn:
-    """End the process quietly."""
-    raise SystemExit(0)
-
-
 def main() -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
     parser = argparse.ArgumentParser(
         description="A small stand-in for ZITADEL, for learning and tests, not for production."
     )
-    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=8080, help="0 picks a free port")
     parser.add_argument(
         "--token-file",
         type=Path,
@@ -181,13 +167,13 @@ def main() -> int:
         help="where to write the administrator's personal access token",
     )
     parser.add_argument(
-        "--token-seconds", type=int, default=43200, help="how long access tokens live"
+        "--token-seconds", type=int, default=43200, help="lifetime of access tokens"
     )
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
-    # Werkzeug would log each request line, which may hold a token.
+    # Werkzeug would log each request line, which may contain a token.
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
 
     try:
@@ -196,12 +182,9 @@ def main() -> int:
         print(f"Port {arguments.port} can't be used ({error}).", file=sys.stderr)
         return 2
     port = listening.getsockname()[1]
-    issuer = f"http://localhost:{port}"
-
     state = State()
-    admin = state.add_user("admin", "admin", is_admin=True)
-    expires = time.time() + ADMIN_TOKEN_SECONDS
-    token = Token(state.new_id(), admin, expires, is_personal=True)
+    admin = state.add(User("admin", "admin", state.organization, is_admin=True))
+    token = Token(admin, time.time() + ADMIN_TOKEN_SECONDS, is_personal=True)
     file = arguments.token_file
     try:
         write_token(file, state.add_token(token))
@@ -212,16 +195,17 @@ def main() -> int:
     server = make_server(
         "127.0.0.1",
         port,
-        create_app(state, issuer, arguments.token_seconds),
+        create_app(state, arguments.token_seconds),
         threaded=True,
         request_handler=RequestHandler,
         fd=listening.fileno(),
     )
+    issuer = f"http://localhost:{port}"
     print(f"local-zitadel runs at {issuer}")
     print(f"Admin personal access token in {file}")
-    print("It is for learning and tests, not for production: a restart forgets everything.")
+    print("It is for learning and tests, not for production. Everything is lost on restart.")
     command = f"python provision.py --domain {issuer} --token-file {shlex.quote(str(file))}"
-    print(f"Fill the folders: {command}", flush=True)
+    print(f"To configure the folders: {command}", flush=True)
     server.serve_forever()
     return 0
 

@@ -1,4 +1,4 @@
-"""What local-zitadel remembers, in memory only, and how it refuses a request."""
+"""What local-zitadel remembers, in memory only, and how it rejects a request."""
 
 from __future__ import annotations
 
@@ -9,23 +9,30 @@ import json
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 Json = dict[str, Any]
-ORGANIZATION_NAME = "ZITADEL"
-ORGANIZATION_DOMAIN = "zitadel.localhost"
+# Growing with the clock, so that a restart doesn't give an id a second time.
+ids = itertools.count(time.time_ns() // 10)
 
 
-class RefusalError(Exception):
-    """An answer that refuses, and the reason for the log, which ZITADEL keeps to itself."""
+class RejectionError(Exception):
+    """An error answer, and the reason for the log, which ZITADEL keeps to itself."""
 
     def __init__(self, status: int, body: Json, reason: str) -> None:
         super().__init__(reason)
         self.status = status
         self.body = body
         self.reason = reason
+
+
+def printable(text: object) -> str:
+    """Return a text that others sent with whatever a terminal might obey as backslash escapes."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text)
+    )
 
 
 def json_object(text: str | bytes) -> Json | None:
@@ -38,167 +45,166 @@ def json_object(text: str | bytes) -> Json | None:
 
 
 def digest(secret: str) -> bytes:
-    """Return what is stored of a secret or token: enough to know it again, useless to a thief.
+    """Return what is stored of a secret or token: enough to recognize it, useless to a thief.
 
     They are long and random, so that a slow hash would add nothing.
     """
     return hashlib.sha256(secret.encode()).digest()
 
 
-@dataclass(eq=False)
-class Project:
-    """A project with the keys of its roles."""
+@dataclass(eq=False, kw_only=True)
+class Thing:
+    """Anything with an id. `removed` says why it is gone, for the log."""
 
-    id: str
-    name: str
-    roles: list[str] = field(default_factory=list)
+    id: str = field(default_factory=lambda: str(next(ids)))
     created: float = field(default_factory=time.time)
+    removed: str = ""
 
 
 @dataclass(eq=False)
-class Application:
-    """An API of a project: it authenticates with a key, or with a secret."""
+class Organization(Thing):
+    """An organization."""
 
-    id: str
-    client_id: str
+    name: str
+
+    @property
+    def domain(self) -> str:
+        """Return its primary domain."""
+        return f"{self.name.lower().replace(' ', '-')}.localhost"
+
+
+@dataclass(eq=False)
+class Project(Thing):
+    """A project with its role keys, and the organizations it is granted to."""
+
+    name: str
+    organization: Organization
+    roles: list[str] = field(default_factory=list)
+    granted_to: list[Organization] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Application(Thing):
+    """An API of a project. It authenticates with a key or with a secret."""
+
     name: str
     project: Project
     uses_key: bool
     secret_digest: bytes = b""
-    created: float = field(default_factory=time.time)
+    client_id: str = field(default_factory=lambda: str(next(ids)))
 
 
 @dataclass(eq=False)
-class User:
-    """A service user."""
+class User(Thing):
+    """A service account."""
 
-    id: str
     username: str
     name: str
+    organization: Organization
     is_admin: bool = False
     is_active: bool = True
     gets_jwts: bool = False
     secret_digest: bytes = b""
-    created: float = field(default_factory=time.time)
 
 
 @dataclass(eq=False)
-class Key:
-    """The public half of a key pair. `removed` says why it no longer counts."""
+class Key(Thing):
+    """The public half of a key pair."""
 
-    id: str
     owner: Application | User
     public_key: rsa.RSAPublicKey
     expires: float
-    removed: str = ""
 
 
 @dataclass(eq=False)
-class Token:
-    """An access token, or a personal access token. `removed` says why it no longer counts."""
+class Token(Thing):
+    """An access token or a personal access token."""
 
-    id: str
     user: User
     expires: float
-    is_personal: bool
+    is_personal: bool = False
     audience: list[str] = field(default_factory=list)
     scopes: list[str] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
-    issued: float = field(default_factory=time.time)
-    removed: str = ""
 
 
 @dataclass(eq=False)
-class Authorization:
-    """The roles that a user has in a project."""
+class RoleAssignment(Thing):
+    """The roles that a user has in a project, and the organization that assigned them."""
 
-    id: str
     user: User
     project: Project
+    organization: Organization
     roles: list[str]
 
 
+T = TypeVar("T", bound=Thing)
+
+
 class State:
-    """One organization and everything in it."""
+    """Everything that has been created."""
 
     def __init__(self) -> None:
-        # Growing with the clock, so that a restart doesn't give an id a second time.
-        self._ids = itertools.count(time.time_ns() // 10)
-        self.created = time.time()
-        self.organization_id = self.new_id()
-        self.projects: dict[str, Project] = {}
-        self.applications: dict[str, Application] = {}
-        self.users: dict[str, User] = {}
-        self.keys: dict[str, Key] = {}
-        self.tokens: dict[bytes, Token] = {}
-        self.authorizations: dict[str, Authorization] = {}
+        self._things: dict[str, Thing] = {}
+        self._tokens: dict[bytes, Token] = {}
+        self.organization = self.add(Organization("ZITADEL"))
+        self.signing_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.signing_key_id = str(next(ids))
 
-    def new_id(self) -> str:
-        """Return an id that nothing else has."""
-        return str(next(self._ids))
+    def add(self, thing: T) -> T:
+        """Remember a thing and return it."""
+        self._things[thing.id] = thing
+        return thing
 
-    def add_user(self, username: str, name: str, is_admin: bool = False) -> User:
-        """Add a service user."""
-        user = User(self.new_id(), username, name, is_admin)
-        self.users[user.id] = user
-        return user
+    def all(self, kind: type[T]) -> list[T]:
+        """Return all things of a kind that are still there, oldest first."""
+        things = self._things.values()
+        return [thing for thing in things if isinstance(thing, kind) and not thing.removed]
+
+    def find(self, kind: type[T], **values: object) -> T | None:
+        """Return the thing of a kind whose attributes have these values."""
+        for thing in self.all(kind):
+            if all(getattr(thing, name) == value for name, value in values.items()):
+                return thing
+        return None
+
+    def key(self, key_id: object) -> Key | None:
+        """Return the key with this id, even if it was removed."""
+        found = self._things.get(key_id) if isinstance(key_id, str) else None
+        return found if isinstance(found, Key) else None
+
+    def delete(self, thing: Thing, reason: str = "it was removed") -> None:
+        """Remove a thing and everything that belongs to it."""
+        thing.removed = reason
+        for other in self.all(Thing):
+            if thing in vars(other).values():
+                self.delete(other, "its owner was deleted")
 
     def add_secret(self, owner: Application | User) -> str:
-        """Give the owner a new secret, which ends the one before."""
+        """Give the owner a new secret, which invalidates the previous one."""
         secret = secrets.token_urlsafe(48)
         owner.secret_digest = digest(secret)
         return secret
 
     def has_secret(self, owner: Application | User, secret: str) -> bool:
-        """Tell whether the secret is the owner's, in a time that tells nothing else."""
+        """Return whether the secret is the owner's, in constant time."""
         return hmac.compare_digest(digest(secret), owner.secret_digest)
 
     def add_token(self, token: Token, text: str = "") -> str:
-        """Remember the token and return its text, an opaque one if none is given; it isn't kept."""
+        """Remember the token and return its text, which isn't kept: opaque if none is given."""
         text = text or secrets.token_urlsafe(54)
-        self.tokens[digest(text)] = token
+        self._tokens[digest(text)] = self.add(token)
         return text
 
     def find_token(self, text: str) -> tuple[Token | None, str]:
-        """Return what is known of a token, and why it doesn't count, "" if it does."""
-        token = self.tokens.get(digest(text))
+        """Return what is known of a token, and why it is invalid, "" if it is valid."""
+        token = self._tokens.get(digest(text))
         if token is None:
             return None, "the token is unknown; a restart forgets them all"
         if token.removed:
-            return token, f"the token no longer counts: {token.removed}"
+            return token, f"the token is no longer valid: {token.removed}"
         if not token.user.is_active:
-            return token, f"the token's service user {token.user.id} is deactivated"
+            return token, f"the token's service account {token.user.id} is deactivated"
         if token.expires <= time.time():
             return token, f"the token expired {int(time.time() - token.expires)} s ago"
         return token, ""
-
-    def api(self, client_id: str) -> Application | None:
-        """Return the API with this client id."""
-        return next((a for a in self.applications.values() if a.client_id == client_id), None)
-
-    def user_named(self, username: str) -> User | None:
-        """Return the user with this name."""
-        return next((u for u in self.users.values() if u.username == username), None)
-
-    def authorization(self, user: User, project: Project) -> Authorization | None:
-        """Return what says which roles the user has in the project at this moment."""
-        found = self.authorizations.values()
-        return next((a for a in found if a.user is user and a.project is project), None)
-
-    def delete(self, thing: Project | Application | User) -> None:
-        """Remove a project, an API or a user with all that belongs to it."""
-        for application in list(self.applications.values()):
-            if application.project is thing:
-                self.delete(application)
-        self.projects.pop(thing.id, None)
-        self.applications.pop(thing.id, None)
-        self.users.pop(thing.id, None)
-        for authorization in list(self.authorizations.values()):
-            if thing in (authorization.user, authorization.project):
-                del self.authorizations[authorization.id]
-        for key in self.keys.values():
-            if key.owner is thing:
-                key.removed = "its owner was deleted"
-        for token in self.tokens.values():
-            if token.user is thing:
-                token.removed = "its service user was deleted"

@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 import requests
 
 from contract import is_gone
-from programs import LAG_SECONDS, ROOT, run
+from programs import LAG_SECONDS, ROOT, SCRIPTS, run
 
+PROJECTS = "/zitadel.project.v2.ProjectService"
 USERS = "/zitadel.user.v2.UserService"
 AUTHORIZATIONS = "/zitadel.authorization.v2.AuthorizationService"
-LIST_SECONDS = 3  # after which a real ZITADEL lists what was made
+LIST_SECONDS = 3  # after which a real ZITADEL lists what was created
 FAR_END = "2090-01-01T00:00:00Z"
 Json = dict[str, Any]
 
@@ -34,7 +35,7 @@ class Instance:
     lags: ClassVar[bool] = True
 
     def call(self, path: str, content: Json | None = None, method: str = "POST") -> Json:
-        """Return the answer; what ZITADEL may not know yet, since it is new, is waited for."""
+        """Return the answer; wait for new things, which ZITADEL may not know yet."""
         end = time.monotonic() + LAG_SECONDS
         while True:
             answer = self._send(path, content, method)
@@ -57,31 +58,31 @@ class Instance:
         return str(self.call("/management/v1/orgs/me", method="GET")["org"]["id"])
 
     def add_user(self, username: str) -> str:
-        """Make a service user and return its id."""
+        """Create a service account and return its id."""
         machine = {"machine": {"name": username}}
         content = {"organizationId": self.organization_id(), "username": username, **machine}
         return str(self.call(f"{USERS}/CreateUser", content)["id"])
 
     def add_key(self, user_id: str, file: Path) -> None:
-        """Make a key for the service user and write its key file."""
+        """Create a key for the service account and write its key file."""
         content = {"userId": user_id, "expirationDate": FAR_END}
         file.write_bytes(base64.b64decode(self.call(f"{USERS}/AddKey", content)["keyContent"]))
 
     def add_pat(self, user_id: str) -> str:
-        """Return a new personal access token of the service user."""
+        """Return a new personal access token of the service account."""
         content = {"userId": user_id, "expirationDate": FAR_END}
         return str(self.call(f"{USERS}/AddPersonalAccessToken", content)["token"])
 
     def authorize(self, user_id: str, project_id: str, *roles: str) -> None:
-        """Give the service user roles in the project."""
+        """Assign the service account roles in the project."""
         content = {"userId": user_id, "projectId": project_id, "roleKeys": roles}
         content["organizationId"] = self.organization_id()
         self.call(f"{AUTHORIZATIONS}/CreateAuthorization", content)
 
     def delete_user(self, user_id: str) -> None:
-        """Delete the service user, if it is still there."""
+        """Delete the service account, if it still exists."""
         answer = self._send(f"{USERS}/DeleteUser", {"userId": user_id})
-        assert is_gone(answer), f"user {user_id} is left: {answer.text}"
+        assert is_gone(answer), f"user {user_id} remains: {answer.text}"
 
     def provision(self, directory: Path, project: str, *options: str) -> None:
         """Run provision.py."""
@@ -90,14 +91,26 @@ class Instance:
         ended = run(ROOT, *command, *options)
         assert ended.returncode == 0, f"{project}: {ended.stdout}{ended.stderr}"
 
+    def is_listed(self, project: str) -> bool:
+        """Return whether what provision.py creates is in ZITADEL's lists, the last things too."""
+        query = {"projectName": project, "method": "TEXT_FILTER_METHOD_EQUALS"}
+        queries = [(f"{PROJECTS}/ListProjects", {"filters": [{"projectNameFilter": query}]})]
+        for folder in SCRIPTS:
+            query = {"userName": f"{folder}-{project}", "method": "TEXT_QUERY_METHOD_EQUALS"}
+            queries.append((f"{USERS}/ListUsers", {"queries": [{"userNameQuery": query}]}))
+        answers = [self.call(path, content) for path, content in queries]
+        return all("projects" in answer or "result" in answer for answer in answers)
+
     @contextmanager
     def new_project(self, directory: Path) -> Iterator[str]:
-        """Give a new project's name; in the end delete all that provision.py made by it."""
+        """Give a new project's name; finally delete all that provision.py created under it."""
         name = new_name()
         try:
             yield name
         finally:
-            time.sleep(LIST_SECONDS if self.lags else 0)  # or it wouldn't find what is new
+            end = time.monotonic() + LIST_SECONDS
+            while self.lags and not self.is_listed(name) and time.monotonic() < end:
+                time.sleep(0.2)  # or provision.py wouldn't find what is new
             self.provision(directory, name, "--delete", "--yes", "--use-existing-project")
 
 

@@ -1,4 +1,4 @@
-"""Start a local-zitadel for a test, and end it afterwards."""
+"""Start a local-zitadel for a test, and stop it afterwards."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def local_zitadel(*arguments: str) -> Iterator[LocalZitadel]:
             first, second = process.stdout.readline(), process.stdout.readline()
             if not first.startswith("local-zitadel runs at ") or not second:
                 problem = log_file.read_text(encoding="utf-8")
-                raise AssertionError(f"local-zitadel doesn't start: {first}{problem}")
+                raise AssertionError(f"local-zitadel didn't start: {first}{problem}")
             issuer, admin_pat = first.split()[-1], token_file.read_text().strip()
             yield LocalZitadel(issuer, admin_pat, token_file, log_file, process)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import pty
@@ -10,14 +11,21 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+import jwt
 import pytest
+import requests
 
+from explain import Exchange, Lecture, Proxy
 from programs import APIS, clone, environment
+from servers import Upstream
 from test_demo import ALL_RIGHT, processes, rows, start
 
 # Python runs a module of this name by itself in each process that finds it: a wiretap.
@@ -43,7 +51,7 @@ TITLES = [
     "1. A token for a signed assertion",
     "2. A call to a protected route, and how the API checks it",
     "3. A token for a client id and a secret",
-    "4. A token that was there before",
+    "4. A token issued in advance",
     "5. The role is missing: 403",
     "6. No token: 401",
     "7. A token that isn't active: 401",
@@ -55,7 +63,7 @@ TOKEN = ["client -> ZITADEL", "ZITADEL -> client"]
 
 
 class Told(NamedTuple):
-    """What was printed, and the secrets that crossed the network meanwhile."""
+    """What was printed, and the secrets that were sent meanwhile."""
 
     output: str
     secrets: set[str]
@@ -96,7 +104,7 @@ def test_the_table_is_at_the_end(told: Told) -> None:
     _, _, end = told.output.partition("\nAll calls\n")
     for api in APIS:
         assert rows(end, api) == ALL_RIGHT
-    assert re.search(r"\n\nEvery status is as it must be\. [0-9.]+ s\n$", end)
+    assert re.search(r"\n\nEvery status is as [a-z ]+\. [0-9.]+ s\n$", end)
 
 
 def test_it_fits_a_terminal_of_100_columns(told: Told) -> None:
@@ -162,9 +170,13 @@ def test_the_missing_role_is_missing_in_what_zitadel_says(told: Told) -> None:
     ]  # fmt: skip
 
 
+def test_the_claims_left_out_are_counted(told: Told) -> None:
+    assert len(re.findall(r"\| {3}… and [1-9][0-9]* more\n", told.output)) == 4  # introspections
+
+
 def test_the_rest_is_counted(told: Told) -> None:
     text = " ".join(told.output.split())
-    assert "Left out above: 30 calls to an API, 2 token requests, 15 introspections." in text
+    assert "Omitted: 30 calls to an API, 2 token requests, 15 introspections," in text
 
 
 @pytest.mark.parametrize(
@@ -201,18 +213,14 @@ def test_there_is_no_colour_without_a_terminal(told: Told) -> None:
     assert "\x1b" not in told.output
 
 
-@pytest.mark.parametrize(
-    ("variables", "coloured"),
-    [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
-)
-def test_a_terminal_gets_colours_unless_it_is_told_otherwise_and_ctrl_c_ends_all(
-    variables: dict[str, str], coloured: bool, marker: str, tmp_path: Path
+def test_a_terminal_gets_colours_also_if_it_knows_ascii_only_and_ctrl_c_stops_everything(
+    marker: str, tmp_path: Path
 ) -> None:
     ours, terminal = pty.openpty()
     demo = subprocess.Popen(
         [sys.executable, "demo.py", "--explain"],
         cwd=clone(tmp_path / "clone"),
-        env=environment(MARKER=marker, **{"TERM": "xterm", **variables}),
+        env=environment(MARKER=marker, TERM="xterm", PYTHONIOENCODING="ascii"),
         stdin=subprocess.DEVNULL,
         stdout=terminal,
         stderr=terminal,
@@ -225,7 +233,8 @@ def test_a_terminal_gets_colours_unless_it_is_told_otherwise_and_ctrl_c_ends_all
     os.close(ours)
     assert demo.wait(20) == 130
     assert b"Traceback" not in output
-    assert (b"\x1b[" in output) == coloured
+    assert b"\x1b[" in output
+    assert b"assertion = eyJhbG?" in output
     assert processes(marker) == []
 
 
@@ -237,14 +246,17 @@ def read_until(terminal: int, text: bytes) -> bytes:
     return output
 
 
-@pytest.mark.parametrize("seconds", [0.7, 1.4, 2.1])
-def test_nothing_is_left_running_when_it_is_ended(
-    seconds: float, marker: str, tmp_path: Path
+@pytest.mark.parametrize("line", ["Starting everything", "  client -> ZITADEL", "8. The other API"])
+def test_nothing_is_left_running_when_it_is_terminated(
+    line: str, marker: str, tmp_path: Path
 ) -> None:
     demo = start(clone(tmp_path / "clone"), marker, "--explain")
     assert demo.stdout
-    assert demo.stdout.readline().startswith("Starting everything")
-    time.sleep(seconds)
+    while not demo.stdout.readline().startswith(line):
+        assert demo.poll() is None
+    while len(processes(marker)) < 2:  # the demo and its first program
+        assert demo.poll() is None
+    time.sleep(0.2)
     demo.terminate()
     output, errors = demo.communicate(timeout=20)
     assert (demo.returncode, errors) == (143, "")
@@ -262,15 +274,116 @@ def test_a_reader_who_leaves_early_sees_no_traceback(marker: str, tmp_path: Path
     assert processes(marker) == []
 
 
-def test_a_terminal_that_knows_ascii_only_gets_it_too(tmp_path: Path) -> None:
-    demo = start(clone(tmp_path / "clone"), "", "--explain", PYTHONIOENCODING="ascii")
-    output, errors = demo.communicate(timeout=60)
-    assert (demo.returncode, errors) == (0, "")
-    assert "assertion = eyJhbG?" in output
-
-
-def test_it_wants_no_env_files(tmp_path: Path) -> None:
+def test_it_does_not_use_env_files(tmp_path: Path) -> None:
     demo = start(clone(tmp_path / "clone"), "", "--explain", "--use-env")
     output, errors = demo.communicate(timeout=60)
     assert (demo.returncode, output) == (2, "")
     assert "not allowed with argument --" in errors
+
+
+# The lecture alone
+
+
+def exchange(
+    path: str, status: int = 200, *, form: dict[str, str] | None = None, **parts: Any
+) -> Exchange:
+    """Return an exchange; `parts` are the reason, the headers of both messages and the answer."""
+    sent, answered = Message(), Message()
+    for name, value in parts.get("headers", {}).items():
+        sent[name] = value
+    for name, value in parts.get("answer_headers", {}).items():
+        answered[name] = value
+    reason, answer = parts.get("reason", "OK"), parts.get("answer", {})
+    return Exchange("POST", path, sent, form or {}, status, reason, answered, answer)
+
+
+def jwt_bearer() -> Exchange:
+    assertion = jwt.encode({"iss": "1"}, "s" * 32)
+    grant_type = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    return exchange("/oauth/v2/token", form={"grant_type": grant_type, "assertion": assertion})
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
+def test_a_terminal_gets_colours_unless_the_environment_says_otherwise(
+    variables: dict[str, str], coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in {"TERM": "xterm", **variables}.items():
+        monkeypatch.setenv(name, value)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    Lecture().hear(jwt_bearer())
+    assert "1. A token for a signed assertion" in terminal.getvalue()
+    assert ("\x1b[" in terminal.getvalue()) == coloured
+
+
+EVIL = "\x1b]0;title\x07\x9b1m\u202e\n"
+SHOWN = r"\x1b]0;title\x07\x9b1m\u202e\n"
+BASIC = base64.b64encode(f"{EVIL}:secret".encode()).decode()
+CALL_OF_A_ROUTE = exchange("/api/private", headers={"Authorization": "Bearer x"})
+
+
+@pytest.mark.parametrize(
+    "exchanges",
+    [
+        [exchange("/oauth/v2/token", form={"grant_type": EVIL})],
+        [exchange("/oauth/v2/token", form={EVIL: "x"}, status=400)],
+        [exchange("/oauth/v2/token", headers={"Authorization": f"Basic {BASIC}"}, status=400)],
+        [exchange("/oauth/v2/token", reason=EVIL, status=400)],
+        [exchange("/oauth/v2/introspect", answer={"active": EVIL}), CALL_OF_A_ROUTE],
+        [exchange("/api/private", 401, answer_headers={"WWW-Authenticate": EVIL})],
+        [exchange("/api/private", 401, answer={"message": EVIL})],
+    ],
+)
+def test_what_others_send_does_not_control_the_terminal(
+    exchanges: list[Exchange], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lecture = Lecture()
+    for heard in exchanges:
+        lecture.hear(heard)
+    output = capsys.readouterr().out
+    assert output.replace("\n", "").isprintable()
+    assert r"\x9b1m\u202e" in output
+    assert SHOWN in output or json.dumps(EVIL[:4])[1:-1] in output  # JSON has its own escapes
+
+
+@pytest.fixture
+def proxy(upstream: Upstream) -> Iterator[Proxy]:
+    """Provide a proxy in front of a scripted ZITADEL."""
+    with Proxy(Lecture(), upstream.base_url) as proxy:
+        threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
+        yield proxy
+        proxy.shutdown()
+
+
+def test_the_proxy_answers_to_its_own_host_name_only(proxy: Proxy, upstream: Upstream) -> None:
+    port, path = proxy.server_address[1], "/oauth/v2/introspect"
+
+    def status(host: str) -> int:
+        url = f"http://127.0.0.1:{port}{path}"
+        return requests.post(
+            url, headers={"Host": host}, data={"token": "x"}, timeout=10
+        ).status_code
+
+    zitadel = upstream.base_url.removeprefix("http://")
+    for host in (f"localhost:{port}", f"LOCALHOST:{port}", f"127.0.0.1:{port}", zitadel):
+        assert status(host) == 200
+    assert len(upstream.forms) == 4
+    for host in (
+        "evil.example",
+        f"evil.example:{port}",
+        "localhost",
+        "localhost:1",
+        "",
+        "x@localhost",
+    ):
+        assert status(host) == 421
+    assert len(upstream.forms) == 4
