@@ -52,7 +52,7 @@ class TokenIntrospection:
             the server's number of threads, it keeps threads free while ZITADEL is slow.
 
     Raises:
-        ValueError: `url` is not an http or https address, or contains credentials.
+        ValueError: `url` is not an http or https address without credentials.
     """
 
     def __init__(
@@ -65,14 +65,9 @@ class TokenIntrospection:
         limit: int = 100,
     ) -> None:
         address = urlsplit(url)
-        if (
-            address.scheme not in ("http", "https")
-            or not address.hostname
-            or address.username
-        ):
-            raise ValueError(
-                "url must be like https://example.com/oauth/v2/introspect."
-            )
+        is_web = address.scheme in ("http", "https") and address.hostname
+        if not is_web or "@" in address.netloc:
+            raise ValueError("url must be like https://example.com/introspect.")
         self.url = url
         self.client_authentication = client_authentication
         self._headers = {"Host": host} if host else {}

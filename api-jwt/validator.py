@@ -64,6 +64,7 @@ class ValidatorError(HTTPException):
     ) -> None:
         self.code = self.status_code = status_code
         self.error = {"error": error, "error_description": description}
+        self.data = self.error  # what Flask-RESTX sends
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         if status_code < 500:
             parameter = "" if error == "unauthorized" else f', error="{error}"'

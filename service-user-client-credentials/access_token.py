@@ -67,7 +67,7 @@ class AccessToken(AuthBase):
             may be silent.
 
     Raises:
-        ValueError: `token_url` is not an http or https address.
+        ValueError: `token_url` is not an http or https address without credentials.
     """
 
     HELP: ClassVar[dict[str, str]] = {}
@@ -81,15 +81,14 @@ class AccessToken(AuthBase):
         timeout: tuple[float, float] = (3, 10),
     ) -> None:
         address = urlsplit(token_url)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise ValueError(
-                "token_url must be like https://example.com/oauth/v2/token."
-            )
+        is_web = address.scheme in ("http", "https") and address.hostname
+        if not is_web or "@" in address.netloc:
+            raise ValueError("token_url must be like https://example.com/token.")
         self._token_url = token_url
         self._headers = {"Host": host} if host else {}
         self._timeout = timeout
         # What is meant for this machine must not leave it through a proxy.
-        is_local = LOOPBACK.fullmatch(address.hostname)
+        is_local = LOOPBACK.fullmatch(address.hostname or "")
         no_proxies = {"http": "", "https": ""}
         self._proxies = no_proxies if is_local else get_environ_proxies(token_url)
         self._lock = threading.Lock()

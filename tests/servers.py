@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -79,6 +79,11 @@ class Upstream:
                 upstream.authorizations.append(self.headers["Authorization"])
                 upstream.cookies.append(self.headers["Cookie"])
                 time.sleep(upstream.delay)
+                if upstream.stream:
+                    self.close_connection = True
+                    with suppress(OSError):
+                        upstream.stream(self.connection.sendall)
+                    return
                 if upstream.raw is not None:
                     self.wfile.write(upstream.raw)
                     self.close_connection = True
@@ -122,6 +127,7 @@ class Upstream:
         content: object = b"",
         status: int = 200,
         raw: bytes | None = None,
+        stream: Callable[[Callable[[bytes], Any]], None] | None = None,
         early: bytes = b"",
         delay: float = 0,
         closes_quietly: bool = False,
@@ -133,6 +139,7 @@ class Upstream:
             content: what is answered.
             status: its status.
             raw: sent in place of all of this, and the connection closed after it.
+            stream: called with a function that sends bytes, in place of all of this.
             early: sent a moment before all of this.
             delay: seconds to wait first.
             closes_quietly: close the connection after each answer without saying so in it.
@@ -140,7 +147,7 @@ class Upstream:
         """
         self.content, self.status, self.raw, self.early = content, status, raw, early
         self.delay, self.closes_quietly = delay, closes_quietly
-        self.headers = headers or {}
+        self.headers, self.stream = headers or {}, stream
 
     def start(self) -> None:
         """Listen, after a stop at the same port as before."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import jwt
 import pytest
 import requests
 
@@ -144,3 +145,109 @@ def test_an_apis_refusal_fetches_nothing(token: AccessToken, upstream: Upstream)
     api.stop()
     assert api.authorizations == ["Bearer t1"] * 2
     assert len(upstream.forms) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "error", "temporary"),
+    [
+        ({"error": "server_error", "error_description": "x"}, 500, "server_error", True),
+        (b"<html>", 502, None, True),
+        ({}, 429, None, True),
+        (REFUSED, 400, "invalid_request", False),
+        ({"error": "invalid_grant", "error_description": "invalid assertion"}, 400,
+         "invalid_grant", False),
+        (b"Instance not found", 404, None, False),
+        ({"error": ["odd"]}, 400, None, False),
+        ({"access_token": 1}, 200, None, False),
+    ],
+)  # fmt: skip
+def test_a_program_can_act_on_a_token_error(
+    content: object,
+    status: int,
+    error: str | None,
+    temporary: bool,
+    token: AccessToken,
+    upstream: Upstream,
+) -> None:
+    upstream.answer(content, status)
+    with pytest.raises(requests.RequestException) as raised:
+        requests.get("http://127.0.0.1:9", auth=token, timeout=5)
+    told = raised.value
+    assert isinstance(told, TokenError)
+    assert (told.status, told.error, told.temporary) == (status, error, temporary)
+
+
+def test_a_zitadel_that_is_away_is_temporary(token: AccessToken, upstream: Upstream) -> None:
+    upstream.stop()
+    with pytest.raises(TokenError) as raised:
+        token.token()
+    assert (raised.value.status, raised.value.temporary) == (None, True)
+
+
+def test_a_valid_token_is_used_while_zitadel_is_away(
+    token: AccessToken, upstream: Upstream, clock: Clock
+) -> None:
+    upstream.answer(gives(upstream, 60))
+    assert token.token() == "t1"
+    upstream.answer({}, 503)
+    clock.now += 55
+    assert {token.token() for _ in range(3)} == {"t1"}
+    assert len(upstream.forms) == 2  # it isn't asked for each request
+    clock.now += 4.9
+    assert token.token() == "t1"
+    clock.now += 0.2
+    with pytest.raises(TokenError):
+        token.token()
+    upstream.answer(gives(upstream, 60))
+    assert token.token() == f"t{len(upstream.forms)}"
+
+
+def test_a_valid_token_is_renewed_when_zitadel_is_back(
+    token: AccessToken, upstream: Upstream, clock: Clock
+) -> None:
+    upstream.answer(gives(upstream, 3600))
+    assert token.token() == "t1"
+    upstream.answer({}, 503)
+    clock.now += 3545
+    assert token.token() == "t1"
+    upstream.answer(gives(upstream, 3600))
+    assert token.token() == "t1"
+    clock.now += 5.1
+    assert token.token() == "t3"
+
+
+def test_a_discarded_token_is_replaced(token: AccessToken, upstream: Upstream) -> None:
+    upstream.answer(gives(upstream, 3600))
+    assert token.token() == "t1"
+    token.discard()
+    assert [token.token() for _ in range(2)] == ["t2", "t2"]
+    token.discard()
+    upstream.answer({}, 503)
+    with pytest.raises(TokenError):  # not the discarded one again
+        token.token()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "zitadel.example",
+        "ftp://zitadel.example",
+        "https://",
+        "https://user:s3cret@zitadel.example/",
+    ],
+)
+def test_an_address_without_scheme_or_host_is_rejected_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match="token_url"):
+        ClientCredentialsToken(url, "s", "user", "s3cret")
+
+
+def test_the_issuer_may_have_a_trailing_slash(upstream: Upstream) -> None:
+    upstream.answer(gives(upstream, 60))
+    for issuer in ("https://zitadel.example", "https://zitadel.example/"):
+        JWTProfileToken(upstream.url, issuer, "s", "1", "kid", pem(RSA_KEY)).token()
+    audiences = {
+        jwt.decode(form["assertion"], options={"verify_signature": False})["aud"]
+        for form in upstream.forms
+    }
+    assert audiences == {"https://zitadel.example"}

@@ -82,7 +82,9 @@ def application(url: str, client_id: str = "api", store: Any = None, **options: 
     """Return an application whose decorator has these options."""
     authentication = Authentication(client_id)
     introspection = TokenIntrospection(url, authentication)
-    cached = CachedIntrospection(introspection, store, **options) if store is not None else introspection
+    cached = (
+        CachedIntrospection(introspection, store, **options) if store is not None else introspection
+    )
     require_auth = ZitadelIntrospectTokenValidator(cached)
     app = Flask(__name__)
     if isinstance(store, Cache):

@@ -34,7 +34,7 @@ def restful(require_auth: RequireAuth) -> Flask:
             return {"sub": current_token["sub"]}
 
     app = Flask(__name__)
-    flask_restful.Api(app).add_resource(Messages, "/")
+    flask_restful.Api(app).add_resource(Messages, "/messages")
     return app
 
 
@@ -45,7 +45,7 @@ def restful_with_api_decorators(require_auth: RequireAuth) -> Flask:
 
     app = Flask(__name__)
     api = flask_restful.Api(app, decorators=[require_auth("editor")])
-    api.add_resource(Messages, "/")
+    api.add_resource(Messages, "/messages")
     return app
 
 
@@ -56,7 +56,7 @@ def restful_on_the_method(require_auth: RequireAuth) -> Flask:
             return {"sub": current_token["sub"]}
 
     app = Flask(__name__)
-    flask_restful.Api(app).add_resource(Messages, "/")
+    flask_restful.Api(app).add_resource(Messages, "/messages")
     return app
 
 
@@ -64,7 +64,7 @@ def restx(require_auth: RequireAuth) -> Flask:
     app = Flask(__name__)
     api = flask_restx.Api(app, doc=False)
 
-    @api.route("/")
+    @api.route("/messages")
     class Messages(flask_restx.Resource):
         method_decorators: ClassVar = [require_auth("editor")]
 
@@ -78,7 +78,7 @@ def restx_on_the_method(require_auth: RequireAuth) -> Flask:
     app = Flask(__name__)
     api = flask_restx.Api(app, doc=False)
 
-    @api.route("/")
+    @api.route("/messages")
     class Messages(flask_restx.Resource):
         @require_auth("editor")
         def get(self) -> Any:
@@ -99,7 +99,7 @@ def smorest(require_auth: RequireAuth) -> Flask:
     api = flask_smorest.Api(app)
     messages = flask_smorest.Blueprint("messages", __name__)
 
-    @messages.route("/")
+    @messages.route("/messages")
     class Messages(MethodView):
         @require_auth("editor")
         def get(self) -> Any:
@@ -112,7 +112,7 @@ def smorest(require_auth: RequireAuth) -> Flask:
 def apiflask_app(require_auth: RequireAuth) -> Flask:
     app = apiflask.APIFlask(__name__)
 
-    @app.get("/")
+    @app.get("/messages")
     @require_auth("editor")
     def messages() -> Any:
         return {"sub": current_token["sub"]}
@@ -137,12 +137,12 @@ def test_an_extension_sends_our_error_whole(
 ) -> None:
     upstream.answer(active("editor"))
     with serving(extended(require_auth)) as base_url:
-        assert send(base_url, "/", TOKEN)[::2] == (200, {"sub": "1"})
-        status, headers, body = send(base_url, "/")
+        assert send(base_url, "/messages", TOKEN)[::2] == (200, {"sub": "1"})
+        status, headers, body = send(base_url, "/messages")
         assert (status, body["error"]) == (401, "unauthorized")
         assert headers["www-authenticate"] == 'Bearer realm="api"'
         upstream.answer(active())
-        assert send(base_url, "/", TOKEN)[::2] == (
+        assert send(base_url, "/messages", TOKEN)[::2] == (
             403,
             {
                 "error": "insufficient_scope",
@@ -150,7 +150,7 @@ def test_an_extension_sends_our_error_whole(
             },
         )
         upstream.answer(b"", 503)
-        status, headers, body = send(base_url, "/", TOKEN)
+        status, headers, body = send(base_url, "/messages", TOKEN)
         assert (status, body["error"]) == (503, "temporarily_unavailable")
         assert headers["retry-after"] == "5"
 
@@ -196,7 +196,7 @@ def test_the_reason_is_logged_after_the_app_has_configured_logging(
         {"version": 1, "handlers": {"all": handler}, "root": {"handlers": ["all"]}}
     )
     try:
-        app = Flask("configured")
+        app = Flask(f"configured-{status}")
         app.add_url_rule("/", view_func=require_auth(lambda: "in"))
         upstream.answer({"active": False}, {401: 200, 500: 400}.get(status, status))
         with serving(app) as base_url:
@@ -223,6 +223,7 @@ def test_an_error_can_be_copied_and_pickled(error: Exception) -> None:
         for name in ("code", "error", "retry_after", "status", "temporary"):
             assert getattr(copied, name, None) == getattr(error, name, None)
         if isinstance(error, ValidatorError):
+            assert isinstance(copied, ValidatorError)
             assert copied.get_response().headers == error.get_response().headers
             assert copied.get_response().data == error.get_response().data
 

@@ -38,7 +38,9 @@ FAULTS: dict[str, tuple[Break, tuple[int, str], str | None, str]] = {
     "lets nobody connect": (Upstream.hang, UNAVAILABLE, "5", "ConnectTimeout"),
     "is silent": (lambda u: u.answer(active(), delay=0.7), UNAVAILABLE, "5", "ReadTimeout"),
     "closes without an answer": (sends(b""), UNAVAILABLE, "5", "ConnectionError"),
-    "closes in the headers": (sends(b"HTTP/1.1 200 OK\r\nCont"), UNAVAILABLE, "5", "no JSON object"),
+    "closes in the headers": (
+        sends(b"HTTP/1.1 200 OK\r\nCont"), UNAVAILABLE, "5", "no JSON object",
+    ),
     "closes in mid-answer": (
         sends(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"active": true'),
         UNAVAILABLE, "5", "ProtocolError",
@@ -65,7 +67,10 @@ FAULTS: dict[str, tuple[Break, tuple[int, str], str | None, str]] = {
     "200 with a depth": (answers(b"[" * 100_000), UNAVAILABLE, "5", "no JSON object"),
     "200 with no text": (answers(b"\xff"), UNAVAILABLE, "5", "no JSON object"),
     "a redirect to nowhere": (answers(b"", 302, Location="http://["), UNAVAILABLE, "5", ""),
-    "a redirect": (answers(b"", 301, Location="http://127.0.0.1:9/"), OUR_FAULT, None, "301"),
+    "a redirect": (
+        answers(b"", 301, Location="http://127.0.0.1:9/"),
+        OUR_FAULT, None, "a redirect to 'http://127.0.0.1:9/'",
+    ),
     "a redirect to https": (
         answers(b"", 307, Location="https://example.com/"), OUR_FAULT, None, "307",
     ),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from programs import SCRIPTS, free_port, run, running_api
+from programs import FLASK, SCRIPTS, free_port, run, running_api
 from servers import TOKEN, Upstream, active, send
 from test_mistakes import prepare
 
@@ -33,13 +33,13 @@ def test_an_api_asks_this_machine_without_a_proxy(
     for host in ("127.0.0.1", "localhost"):
         url = upstream.url.replace("127.0.0.1", host)
         settings = variables(proxy) | {"ZITADEL_INTROSPECTION_URL": url}
-        with running_api(folder, **settings) as base_url:
+        with running_api(folder, FLASK, **settings) as base_url:
             assert send(base_url, "/api/private", TOKEN)[0] == 200
 
 
 def test_an_api_names_the_proxy_that_fails(proxy: str, tmp_path: Path) -> None:
     folder = prepare("api-basic-authentication", tmp_path, ZITADEL_DOMAIN="https://example.com")
-    with running_api(folder, **variables(proxy)) as base_url:
+    with running_api(folder, FLASK, **variables(proxy)) as base_url:
         assert send(base_url, "/api/private", TOKEN)[0] == 503
     log = (folder / "log.txt").read_text()
     assert f"through the proxy {proxy.rpartition('@')[2]}" in log

@@ -120,8 +120,7 @@ def test_flask_run_expands_nothing_and_keeps_secrets_out_of_the_environment(
     folder = prepare("api-basic-authentication", tmp_path, API_CLIENT_SECRET="${HOME}")
     with (folder / "server.py").open("a") as server:
         server.write(
-            "\nimport os\n"
-            'app.add_url_rule("/environment", view_func=lambda: dict(os.environ))\n'
+            '\nimport os\napp.add_url_rule("/environment", view_func=lambda: dict(os.environ))\n'
         )
     upstream.answer(active())
     with running_api(folder, FLASK, ZITADEL_INTROSPECTION_URL=upstream.url) as base_url:
@@ -132,9 +131,7 @@ def test_flask_run_expands_nothing_and_keeps_secrets_out_of_the_environment(
 
 @pytest.mark.parametrize("name", ["api-jwt", "service-user-jwt"])
 @pytest.mark.parametrize("spaced", [False, True], ids=["as it is", "with line breaks"])
-def test_a_key_variable_may_contain_the_key_itself(
-    name: str, spaced: bool, tmp_path: Path
-) -> None:
+def test_a_key_variable_may_contain_the_key_itself(name: str, spaced: bool, tmp_path: Path) -> None:
     variable = [*(API_KEY if name == "api-jwt" else USER_KEY)][-1]
     folder = prepare(name, tmp_path)
     next(folder.glob("*-key-file.json")).unlink()

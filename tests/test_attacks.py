@@ -1,0 +1,182 @@
+"""What one caller, or a broken ZITADEL, must not be able to do to the whole API."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask import Flask
+from requests.auth import HTTPBasicAuth
+
+from introspection import TokenIntrospection
+from introspection_cache import CachedIntrospection
+from servers import TOKEN, Upstream, active, send, serving
+from test_cache import Authentication, Memory
+from validator import ZitadelIntrospectTokenValidator
+
+MEGABYTE = 1_000_000
+
+
+def application(introspection: Any) -> Flask:
+    require_auth = ZitadelIntrospectTokenValidator(introspection)
+    app = Flask(__name__)
+    app.add_url_rule("/", view_func=require_auth(lambda: {"message": "in"}))
+    app.add_url_rule("/public", "public", lambda: {"message": "up"})
+    return app
+
+
+@pytest.fixture
+def introspect(upstream: Upstream) -> TokenIntrospection:
+    return TokenIntrospection(upstream.url, HTTPBasicAuth("id", "s3cret"), timeout=(1, 0.5))
+
+
+@pytest.fixture
+def base_url(introspect: TokenIntrospection) -> Iterator[str]:
+    with serving(application(introspect)) as base_url:
+        yield base_url
+
+
+def sized(size: int) -> bytes:
+    """Return an active answer of so many bytes."""
+    short = json.dumps(active() | {"scope": ""}).encode()
+    return json.dumps(active() | {"scope": "s" * (size - len(short))}).encode()
+
+
+@pytest.mark.parametrize(
+    ("size", "status"), [(MEGABYTE, 200), (MEGABYTE + 1, 503), (50 * MEGABYTE, 503)]
+)
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
+def test_an_answer_of_more_than_a_megabyte_is_503(
+    size: int,
+    status: int,
+    compressed: bool,
+    base_url: str,
+    upstream: Upstream,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    content = sized(size)
+    assert len(content) == size
+    headers = {"Content-Encoding": "gzip"} if compressed else {}
+    upstream.answer(gzip.compress(content) if compressed else content, headers=headers)
+    assert send(base_url, "/", TOKEN)[0] == status
+    assert (f"more than {MEGABYTE} bytes" in caplog.text) == (status == 503)
+    upstream.answer(active())
+    assert send(base_url, "/", TOKEN)[0] == 200
+
+
+def bytes_taken(upstream: Upstream, head: bytes, part: bytes, base_url: str) -> tuple[int, int]:
+    """Answer with `head` and then `part` without an end; return the status and what was taken."""
+    taken = []
+
+    def endless(write: Callable[[bytes], Any]) -> None:
+        write(head)
+        while True:  # until the connection is closed
+            write(part)
+            taken.append(len(part))
+
+    upstream.answer(stream=endless)
+    status = send(base_url, "/", TOKEN)[0]
+    return status, sum(taken)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 1000000000\r\n\r\n",
+        b"HTTP/1.1 500 Oops\r\nContent-Length: 1000000000\r\n\r\n",
+        b"HTTP/1.1 404 No\r\nContent-Length: 1000000000\r\n\r\n",
+    ],
+    ids=["a length", "no length", "a redirect", "500", "404"],
+)
+def test_an_endless_answer_is_cut_off(head: bytes, base_url: str, upstream: Upstream) -> None:
+    status, taken = bytes_taken(upstream, head, b"x" * 65536, base_url)
+    assert status == (500 if b" 302 " in head or b" 404 " in head else 503)
+    assert taken < 12 * MEGABYTE  # what the sockets hold is taken, too
+
+
+def test_endless_chunks_are_cut_off(base_url: str, upstream: Upstream) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    status, taken = bytes_taken(upstream, head, b"10000\r\n" + b"x" * 65536 + b"\r\n", base_url)
+    assert status == 503 and taken < 12 * MEGABYTE
+
+
+def test_an_answer_that_drips_in_has_a_deadline(
+    base_url: str, upstream: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    def drip(write: Callable[[bytes], Any]) -> None:
+        write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+        for _ in range(100):
+            write(b" ")
+            time.sleep(0.2)
+
+    upstream.answer(stream=drip)
+    began = time.monotonic()
+    assert send(base_url, "/", TOKEN)[0] == 503
+    assert 1.4 < time.monotonic() - began < 5  # timeout=(1, 0.5)
+    assert "Timeout at " in caplog.text
+
+
+@pytest.mark.parametrize(("size", "is_kept"), [(60_000, True), (70_000, False)])
+def test_a_large_answer_is_not_cached(size: int, is_kept: bool, upstream: Upstream) -> None:
+    store = Memory()
+    introspection = TokenIntrospection(upstream.url, Authentication("api"))
+    upstream.answer(sized(size))
+    with serving(application(CachedIntrospection(introspection, store))) as base_url:
+        assert send(base_url, "/", TOKEN)[0] == 200
+    assert bool(store) == is_kept
+
+
+def test_above_the_limit_the_answer_is_503_at_once(
+    upstream: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    released = threading.Event()
+
+    def wait(_: dict[str, str]) -> dict[str, Any]:
+        released.wait(20)
+        return active()
+
+    upstream.answer(wait)
+    introspection = TokenIntrospection(upstream.url, HTTPBasicAuth("id", "s3cret"), limit=3)
+    with serving(application(introspection)) as base_url, ThreadPoolExecutor(3) as threads:
+        waiting = [threads.submit(send, base_url, "/", TOKEN) for _ in range(3)]
+        while len(upstream.forms) < 3:
+            time.sleep(0.01)
+        status, headers, body = send(base_url, "/", TOKEN)
+        assert (status, body["error"]) == (503, "temporarily_unavailable")
+        assert headers["retry-after"] == "5"
+        assert "3 are under way" in caplog.text
+        assert send(base_url, "/public")[0] == 200
+        released.set()
+        assert {call.result()[0] for call in waiting} == {200}
+        assert [send(base_url, "/", TOKEN)[0] for _ in range(5)] == [200] * 5
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_every_outcome_frees_its_place(status: int, upstream: Upstream) -> None:
+    introspection = TokenIntrospection(upstream.url, HTTPBasicAuth("id", "s3cret"), limit=1)
+    upstream.answer(active(), status)
+    with serving(application(introspection)) as base_url:
+        first = send(base_url, "/", TOKEN)[0]
+        assert [send(base_url, "/", TOKEN)[0] for _ in range(3)] == [first] * 3
+        assert (first == 200) == (status == 200)
+        upstream.answer(active())
+        assert send(base_url, "/", TOKEN)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "zitadel.example", "ftp://zitadel.example/", "https://", "https:///path",
+     "https://user:s3cret@zitadel.example/", "https://:s3cret@zitadel.example/", "http://["],
+)  # fmt: skip
+def test_an_address_that_cannot_work_is_rejected_at_once(url: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        TokenIntrospection(url, HTTPBasicAuth("id", "s3cret"))
+    assert "s3cret" not in str(raised.value)
