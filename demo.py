@@ -1,13 +1,14 @@
-"""Run the whole suite on this machine: two APIs, three service users, six combinations.
+"""Run the whole suite on this machine: two APIs, three service accounts, six combinations.
 
-Starts local-zitadel, creates everything in it, starts both APIs, calls them as each service user
-and prints what the routes answered. The folders' own `.env` files are neither read nor changed,
-unless --use-env asks for just that: then the ZITADEL that they name is used. With --explain it
-shows and explains each kind of exchange between client, API and ZITADEL.
+Starts local-zitadel, creates everything in it, starts both APIs, calls them as each service account
+and prints a table of what the routes answered. It works on a copy of the folders: their own `.env`
+files are neither read nor changed, unless --use-env is given; then the ZITADEL they name is used.
+With --explain it shows and explains each kind of exchange between client, API and ZITADEL.
 """
 
 import argparse
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,6 +31,7 @@ SCRIPTS = {
     "service-user-pat": "call-api-with-pat.py",
 }
 ROUTES = ("/api/public", "/api/private", "/api/private-scoped")
+WITHOUT_ROLE = "service account without the role"
 START_SECONDS = 20
 RUN_SECONDS = 60
 
@@ -37,7 +39,7 @@ Environment = dict[str, str]
 
 
 class DemoError(Exception):
-    """A part of the suite didn't start or end as it must; the message says which and why."""
+    """A part of the suite didn't start or failed; the message says which and why."""
 
 
 class Row(NamedTuple):
@@ -50,16 +52,16 @@ class Row(NamedTuple):
 
 
 def main() -> int:
-    """Run the suite; return 0 if every status is as it must be, 1 if one isn't, 2 on trouble."""
+    """Run the suite; return 0 if every status is as expected, 1 if one isn't, 2 on failure."""
     parser = argparse.ArgumentParser(description="Run all six combinations and show a table.")
     way = parser.add_mutually_exclusive_group()
     way.add_argument(
         "--use-env",
         action="store_true",
-        help="use the ZITADEL and the credentials that the folders' own .env files name",
+        help="use the ZITADEL and the credentials in the folders' own .env files",
     )
     way.add_argument(
-        "--explain", action="store_true", help="show what crosses the network, and say why"
+        "--explain", action="store_true", help="show what is sent over the network, and say why"
     )
     arguments = parser.parse_args()
     use_env = arguments.use_env
@@ -67,10 +69,13 @@ def main() -> int:
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
     started_at = time.monotonic()
-    print("Starting everything and calling each API as each service user ...", flush=True)
+    print("Starting everything and calling each API as each service account ...", flush=True)
     try:
         with ExitStack() as stack:
-            environments = {} if use_env else stack.enter_context(local_zitadel())
+            root, environments = ROOT, {}
+            if not use_env:
+                root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-")))
+                environments = stack.enter_context(local_zitadel(root))
             proxy = None
             if arguments.explain:
                 sys.path.append(str(ROOT / "local-zitadel"))
@@ -79,45 +84,50 @@ def main() -> int:
                 proxy = stack.enter_context(lecture(environments))
             rows: list[Row] = []
             for api in APIS:
-                base_url = stack.enter_context(running_api(api, environments.get(api, {})))
+                environment = environments.get(api, {})
+                base_url = stack.enter_context(running_api(root / api, environment))
                 if proxy:
                     proxy.api, base_url = base_url, proxy.url
-                rows += call_as_everyone(api, base_url, environments)
+                rows += call_as_everyone(root, api, base_url, environments)
             if proxy:
                 proxy.lecture.end()
     except DemoError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Interrupted; everything is stopped.", file=sys.stderr)
+        print("Interrupted; everything has been stopped.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the pager was left before the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     print_table(rows)
     right = all(row.statuses == row.expected for row in rows)
-    verdict = "Every status is as it must be" if right else "A status is NOT as it must be"
+    verdict = "Every status is as expected" if right else "A status is NOT as expected"
     print(f"\n{verdict}. {time.monotonic() - started_at:.1f} s")
     if use_env:
-        print("Not tried with --use-env: a service user without the role read:messages.")
+        print("Not tried with --use-env: a service account without the role read:messages.")
     return 0 if right else 1
 
 
 @contextmanager
-def local_zitadel() -> Iterator[dict[str, Environment]]:
+def local_zitadel(directory: Path) -> Iterator[dict[str, Environment]]:
     """Run local-zitadel with everything created in it; give each folder's variables by its name.
 
-    The name "service user without the role" has those of one that lacks read:messages.
+    The name "service account without the role" has those of one that lacks read:messages. The
+    folders are copied into `directory`.
     """
-    with tempfile.TemporaryDirectory(prefix="demo-") as directory:
-        token_file = Path(directory, "admin.pat")
-        command = ["local-zitadel/server.py", "--port", "0", "--token-file", str(token_file)]
-        with running("local-zitadel", command, ROOT, {}) as process:
-            assert process.stdout
-            issuer = process.stdout.readline().split()[-1:]
-            if not issuer or not issuer[0].startswith("http://"):
-                raise DemoError("local-zitadel doesn't start.")
-            yield provision(issuer[0], token_file, Path(directory))
+    token_file = directory / "admin.pat"
+    command = ["local-zitadel/server.py", "--port", "0", "--token-file", str(token_file)]
+    with running("local-zitadel", command, ROOT, {}) as process:
+        assert process.stdout
+        issuer = process.stdout.readline().split()[-1:]
+        if not issuer or not issuer[0].startswith("http://"):
+            raise DemoError("local-zitadel didn't start.")
+        for folder in (*APIS, *SCRIPTS):
+            (directory / folder).mkdir()
+            for file in (ROOT / folder).glob("*.py"):
+                shutil.copy(file, directory / folder)
+        yield provision(issuer[0], token_file, directory)
 
 
 def provision(issuer: str, token_file: Path, directory: Path) -> dict[str, Environment]:
@@ -125,11 +135,10 @@ def provision(issuer: str, token_file: Path, directory: Path) -> dict[str, Envir
     command = ["provision.py", "--domain", issuer, "--token-file", str(token_file)]
     ended = run([*command, "--directory", str(directory)], ROOT, {})
     if ended.returncode != 0:
-        raise DemoError(f"provision.py fails:\n{ended.stdout}{ended.stderr}")
+        raise DemoError(f"provision.py failed:\n{ended.stdout}{ended.stderr}")
     optional = {
         "ZITADEL_INTROSPECTION_URL": f"{issuer}/oauth/v2/introspect",
         "ZITADEL_TOKEN_URL": f"{issuer}/oauth/v2/token",
-        "PYTHON_DOTENV_DISABLED": "1",
         "FLASK_SKIP_DOTENV": "1",
     }
     environments = {}
@@ -139,14 +148,14 @@ def provision(issuer: str, token_file: Path, directory: Path) -> dict[str, Envir
             if name in values:
                 values[name] = str(directory / folder / str(values[name]))
         environments[folder] = optional | {name: value or "" for name, value in values.items()}
-    environments["service user without the role"] = environments["service-user-pat"] | {
+    environments[WITHOUT_ROLE] = environments["service-user-pat"] | {
         "PERSONAL_ACCESS_TOKEN": token_without_role(issuer, token_file.read_text().strip())
     }
     return environments
 
 
 def token_without_role(issuer: str, admin_token: str) -> str:
-    """Create a service user without a role and return a personal access token of it."""
+    """Create a service account without a role and return one of its personal access tokens."""
     with requests.Session() as session:
         session.trust_env = False
         session.headers["Authorization"] = f"Bearer {admin_token}"
@@ -154,7 +163,7 @@ def token_without_role(issuer: str, admin_token: str) -> str:
         def call(method: str, path: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
             response = session.request(method, f"{issuer}{path}", json=content, timeout=10)
             if response.status_code != 200:
-                raise DemoError(f"local-zitadel refuses {path} with {response.status_code}.")
+                raise DemoError(f"local-zitadel rejected {path} with {response.status_code}.")
             answer: dict[str, Any] = response.json()
             return answer
 
@@ -168,12 +177,15 @@ def token_without_role(issuer: str, admin_token: str) -> str:
 
 
 @contextmanager
-def running_api(api: str, environment: Environment) -> Iterator[str]:
+def running_api(folder: Path, environment: Environment) -> Iterator[str]:
     """Run an API as its README says, on a free port, and give its address."""
     port = free_port()
     command = ["-m", "flask", "--app", "server", "run", "--port", str(port)]
     base_url = f"http://localhost:{port}"
-    with running(api, command, ROOT / api, environment) as process, requests.Session() as session:
+    with (
+        running(folder.name, command, folder, environment) as process,
+        requests.Session() as session,
+    ):
         session.trust_env = False
         end = time.monotonic() + START_SECONDS
         while True:
@@ -182,36 +194,34 @@ def running_api(api: str, environment: Environment) -> Iterator[str]:
                 break
             except requests.RequestException:
                 if process.poll() is not None or time.monotonic() > end:
-                    raise DemoError(f"{api} doesn't start.") from None
+                    raise DemoError(f"{folder.name} didn't start.") from None
                 time.sleep(0.05)
         yield base_url
 
 
 def call_as_everyone(
-    api: str, base_url: str, environments: dict[str, Environment]
+    root: Path, api: str, base_url: str, environments: dict[str, Environment]
 ) -> Iterator[Row]:
-    """Call every route of an API as each service user, without a token and with a wrong one."""
-    for caller, script in SCRIPTS.items():
-        statuses = call_with_script(caller, script, base_url, environments.get(caller, {}))
+    """Call every route of an API as each service account, without a token, and with a wrong one."""
+    for caller in SCRIPTS:
+        statuses = call_with_script(root / caller, base_url, environments.get(caller, {}))
         yield Row(api, caller, statuses, [200, 200, 200])
-    caller = "service user without the role"
-    if caller in environments:
-        folder = "service-user-pat"
-        statuses = call_with_script(folder, SCRIPTS[folder], base_url, environments[caller])
-        yield Row(api, caller, statuses, [200, 200, 403])
+    if WITHOUT_ROLE in environments:
+        folder = root / "service-user-pat"
+        statuses = call_with_script(folder, base_url, environments[WITHOUT_ROLE])
+        yield Row(api, WITHOUT_ROLE, statuses, [200, 200, 403])
     yield Row(api, "no token", call_directly(base_url, {}), [200, 401, 401])
     wrong = {"Authorization": "Bearer wrong"}
     yield Row(api, "a wrong token", call_directly(base_url, wrong), [200, 401, 401])
 
 
-def call_with_script(
-    folder: str, script: str, base_url: str, environment: Environment
-) -> list[int]:
-    """Run a service user's script in its folder and return the statuses that it printed."""
-    ended = run([script], ROOT / folder, environment | {"API_BASE_URL": base_url})
+def call_with_script(folder: Path, base_url: str, environment: Environment) -> list[int]:
+    """Run a service account's script in its folder and return the statuses that it printed."""
+    script = SCRIPTS[folder.name]
+    ended = run([script], folder, environment | {"API_BASE_URL": base_url})
     answers = dict(line.split()[:2] for line in ended.stdout.splitlines() if line.startswith("/"))
     if list(answers) != list(ROUTES):
-        raise DemoError(f"{folder}/{script} fails:\n{ended.stdout}{ended.stderr}")
+        raise DemoError(f"{folder.name}/{script} failed:\n{ended.stdout}{ended.stderr}")
     return [int(answers[route]) for route in ROUTES]
 
 
@@ -229,7 +239,7 @@ def call_directly(base_url: str, headers: dict[str, str]) -> list[int]:
 def running(
     name: str, command: list[str], folder: Path, environment: Environment
 ) -> Iterator["subprocess.Popen[str]"]:
-    """Run a Python program beside this one; show its log if something fails, and end it."""
+    """Run a Python program alongside this one; show its log if something fails, and end it."""
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [sys.executable, *command],
@@ -271,9 +281,9 @@ def run(
 
 
 def clean_environment() -> Environment:
-    """Return this process's environment without what could lead Flask or a proxy astray."""
-    astray = ("FLASK_", "WERKZEUG_", "PYTHONSAFEPATH", "PYTHONINSPECT", "PYTHONIOENCODING")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(astray)}
+    """Return this process's environment without variables that could mislead Flask or requests."""
+    bad = ("FLASK_", "WERKZEUG_", "PYTHONSAFEPATH", "PYTHONINSPECT", "PYTHONIOENCODING")
+    environment = {k: value for k, value in os.environ.items() if not k.startswith(bad)}
     loopback = "localhost,127.0.0.1,::1"
     for name in ("NO_PROXY", "no_proxy"):
         environment[name] = ",".join(filter(None, [environment.get(name), loopback]))
@@ -281,7 +291,7 @@ def clean_environment() -> Environment:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

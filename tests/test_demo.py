@@ -27,11 +27,12 @@ FLASK_RUN_PORT="9"
 FLASK_DEBUG="1"
 PERSONAL_ACCESS_TOKEN="poison"
 """
+UNREADABLE = "PERSONAL_ACCESS_TOKEN=poison".encode("utf-16")
 ALL_RIGHT = [
     ["service-user-jwt", "200", "200", "200"],
     ["service-user-client-credentials", "200", "200", "200"],
     ["service-user-pat", "200", "200", "200"],
-    ["service user without the role", "200", "200", "403"],
+    ["service account without the role", "200", "200", "403"],
     ["no token", "200", "401", "401"],
     ["a wrong token", "200", "401", "401"],
 ]
@@ -43,6 +44,7 @@ def copy(tmp_path: Path) -> Path:
     copied = clone(tmp_path / "clone")
     for folder in (".", *APIS, *SCRIPTS):
         (copied / folder / ".env").write_text(POISON)
+    (copied / "service-user-pat/.env").write_bytes(UNREADABLE)
     return copied
 
 
@@ -85,13 +87,15 @@ def test_the_table_is_right_whatever_the_persons_own_settings_say(copy: Path, ma
     )  # fmt: skip
     output, errors = demo.communicate(timeout=60)
     assert (demo.returncode, errors) == (0, "")
-    assert "Every status is as it must be." in output
+    assert "Every status is as expected." in output
     for api in APIS:
         assert rows(output, api) == ALL_RIGHT
     assert max(map(len, output.splitlines())) <= 100
     assert processes(marker) == []
     for folder in (".", *APIS, *SCRIPTS):
-        assert (copy / folder / ".env").read_text() == POISON
+        if folder != "service-user-pat":
+            assert (copy / folder / ".env").read_text() == POISON
+    assert (copy / "service-user-pat/.env").read_bytes() == UNREADABLE
 
 
 def test_a_wrong_cell_is_shown_and_fails(copy: Path, marker: str) -> None:
@@ -99,7 +103,7 @@ def test_a_wrong_cell_is_shown_and_fails(copy: Path, marker: str) -> None:
     server.write_text(server.read_text().replace('["read:messages"]', "None"))
     output, _ = start(copy, marker).communicate(timeout=60)
     assert "200, not 403" in output
-    assert "A status is NOT as it must be." in output
+    assert "A status is NOT as expected." in output
 
 
 def test_a_part_that_does_not_start_is_named_with_its_log(copy: Path, marker: str) -> None:
@@ -107,7 +111,7 @@ def test_a_part_that_does_not_start_is_named_with_its_log(copy: Path, marker: st
     demo = start(copy, marker)
     output, errors = demo.communicate(timeout=60)
     assert demo.returncode == 2
-    assert "api-jwt doesn't start." in errors and "out of order" in errors
+    assert "api-jwt didn't start." in errors and "out of order" in errors
     assert "Traceback" not in output + errors
     assert processes(marker) == []
 
@@ -152,5 +156,5 @@ def test_unfilled_env_files_are_named(copy: Path, marker: str) -> None:
     demo = start(copy, marker, "--use-env")
     output, errors = demo.communicate(timeout=60)
     assert demo.returncode == 2
-    assert "API_PRIVATE_KEY_FILE is not set" in errors
+    assert "ZITADEL_DOMAIN is not set" in errors
     assert "Traceback" not in output + errors

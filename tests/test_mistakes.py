@@ -269,6 +269,40 @@ def test_an_env_file_that_is_no_text(name: str, tmp_path: Path) -> None:
     assert_one_sentence(ended, str(folder / ".env"))
 
 
+@pytest.mark.parametrize("name", KEY_FILES)
+def test_another_package_of_the_name_jwt(name: str, tmp_path: Path) -> None:
+    (tmp_path / "jwt.py").write_text("class JWT: ...\n")  # as the package jwt's, without encode()
+    folder = prepare(name, tmp_path)
+    program = "server.py" if name in APIS else SCRIPTS[name]
+    ended = run(folder, program, PYTHONPATH=str(tmp_path))
+    remedy = "`pip uninstall -y jwt pyjwt` and `pip install pyjwt`"
+    assert_one_sentence(ended, "The package jwt hides PyJWT", remedy)
+
+
+ESCAPES = "\x1b]0;title\x07\x1b[31mred\x9b0m\u202e\n"
+
+
+def test_what_an_api_sends_cannot_control_the_terminal(tmp_path: Path, upstream: Upstream) -> None:
+    upstream.answer({"message": ESCAPES, "error_description": ESCAPES})
+    folder = prepare("service-user-pat", tmp_path, API_BASE_URL=upstream.base_url)
+    ended = run(folder, SCRIPTS[folder.name])
+    assert ended.returncode == 0
+    assert len(ended.stdout.splitlines()) == 4
+    assert r"\x1b]0;title\x07\x1b[31mred\x9b0m\u202e\n" in ended.stdout
+    assert all(line.isprintable() for line in ended.stdout.split("\n"))
+
+
+@pytest.mark.parametrize("name", ["service-user-jwt", "service-user-client-credentials"])
+def test_what_zitadel_sends_cannot_control_the_terminal(
+    name: str, tmp_path: Path, upstream: Upstream
+) -> None:
+    upstream.answer({"error": ESCAPES, "error_description": ESCAPES}, 400)
+    folder = prepare(name, tmp_path, ZITADEL_TOKEN_URL=upstream.url)
+    ended = run(folder, SCRIPTS[name])
+    assert_one_sentence(ended)
+    assert all(line.isprintable() for line in ended.stderr.split("\n"))
+
+
 @pytest.mark.parametrize("name", APIS)
 @pytest.mark.parametrize("options", [(), ("--preload",), ("--workers", "2")])
 def test_gunicorn_shows_the_sentence_and_ends(
