@@ -237,13 +237,27 @@ def test_whatever_a_token_endpoint_answers_is_explained(
     assert_one_sentence(run(folder, SCRIPTS[name], *options), "ZITADEL")
 
 
-def test_a_clock_that_differs_is_told(tmp_path: Path, upstream: Upstream) -> None:
-    refusal = {"error": "server_error", "error_description": "Errors.Internal"}
-    upstream.answer(refusal, 500, headers={"Date": formatdate(time.time() - 300, usegmt=True)})
+@pytest.mark.parametrize("behind", [0, 300, -300])
+def test_both_ways_of_rejecting_an_assertion_get_the_same_help(
+    behind: int, tmp_path: Path, upstream: Upstream
+) -> None:
     folder = prepare("service-user-jwt", tmp_path, ZITADEL_TOKEN_URL=upstream.url)
-    ended = run(folder, SCRIPTS["service-user-jwt"])
-    assert_one_sentence(ended)
-    assert re.search(r"clock is (299|300|301) s ahead of ZITADEL's\.", ended.stderr)
+    told = set()
+    for status, error, description in (
+        (400, "invalid_grant", "invalid assertion"),
+        (500, "server_error", "Errors.Internal"),  # ZITADEL 4.13 and older
+    ):
+        date = formatdate(time.time() - behind, usegmt=True)
+        rejection = {"error": error, "error_description": description}
+        upstream.answer(rejection, status, headers={"Date": date})
+        ended = run(folder, SCRIPTS["service-user-jwt"])
+        assert_one_sentence(ended, "the key was removed or has expired", "deleted", "own domain")
+        assert_one_sentence(ended, "See CLIENT_PRIVATE_KEY_FILE_PATH and ZITADEL_DOMAIN in ")
+        told.add(re.sub(r"clock is (299|300|301) s", "clock is 300 s", ended.stderr))
+    (sentence,) = told
+    ahead = {300: "is 300 s ahead of ZITADEL's.", -300: "is 300 s behind ZITADEL's."}
+    assert ahead.get(behind, "domain. See ") in sentence
+    assert ("clock" in sentence) == (behind != 0)
 
 
 def test_an_api_that_does_not_run(tmp_path: Path) -> None:
