@@ -43,13 +43,12 @@ class TokenIntrospection:
     Args:
         url: the introspection endpoint.
         client_authentication: how this API authenticates there, for requests' `auth=`.
-        host: the `Host` header, if ZITADEL is reached under another address than its
-        own. timeout: seconds to connect to each of ZITADEL's addresses, and seconds
-        that it may be
-            silent. Their sum is how long a whole answer may take.
-        limit: how many introspections may be under way at once; more fail immediately.
-        Below
-            the server's number of threads, it keeps threads free while ZITADEL is slow.
+        host: the `Host` header, for a ZITADEL reached under an internal address.
+        timeout: seconds to connect to each of ZITADEL's addresses, and seconds that it
+            may be silent. Their sum is how long the whole answer may take.
+        limit: how many introspections may be under way at once; further ones fail
+            immediately. Set below the server's number of threads, it leaves threads for
+            other routes while ZITADEL is slow.
 
     Raises:
         ValueError: `url` is not an http or https address without credentials.
@@ -95,15 +94,14 @@ class TokenIntrospection:
             self._start()
         slots = self._slots
         if not slots.acquire(blocking=False):
-            raise IntrospectionUnavailableError(f"{self._limit} are under way")
+            raise IntrospectionUnavailableError(f"{self._limit} requests are under way")
         deadline = time.monotonic() + sum(self._timeout)
         content = bytearray()
         try:
             with self._send(token) as response:
                 if response.status_code == 200:
                     content = _read(response, deadline)
-        # requests lets some errors of the layers below pass.
-        except (OSError, ValueError, HTTPError) as error:
+        except (OSError, ValueError, HTTPError) as error:  # requests doesn't wrap all
             name = type(error).__name__
             hint = "; see REQUESTS_CA_BUNDLE" if name in ("OSError", "SSLError") else ""
             reason = f"{name} at {self._where}{hint}"

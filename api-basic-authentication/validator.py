@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.local import LocalProxy
 
 Roles = str | Sequence[str | Sequence[str]] | None
-Alternatives = list[set[str]] | None
+Alternatives = list[set[str]]
 View = Callable[..., Any]
 
 ROLES_CLAIM = "urn:zitadel:iam:org:project:roles"
@@ -35,10 +35,9 @@ class Introspection(Protocol):
         """Return the answer about the token (RFC 7662, section 2.2).
 
         Raises:
-            ConnectionError: it can't be told at the moment, nor for `retry_after`
-            seconds if the
-                error has this attribute.
-            PermissionError: this API may not ask.
+            ConnectionError: there is no answer at the moment. The error may have an
+                attribute `retry_after`, in seconds.
+            PermissionError: this API's own request was rejected.
         """
 
 
@@ -72,12 +71,8 @@ class ValidatorError(HTTPException):
         body = json.dumps(self.error)
         response = Response(body, status_code, headers, mimetype="application/json")
         super().__init__(description, response)
-        self.args = (
-            status_code,
-            error,
-            description,
-            retry_after,
-        )  # for copy and pickle
+        # What copy and pickle create another one from.
+        self.args = (status_code, error, description, retry_after)
 
 
 class ZitadelIntrospectTokenValidator:
@@ -96,10 +91,9 @@ class ZitadelIntrospectTokenValidator:
     token.
 
     Args:
-        introspection: what knows about tokens, such as a TokenIntrospection. The
-        attribute of the
-            same name may be assigned later, as in an app factory, or replaced, as in a
-            test.
+        introspection: what knows about tokens, such as a TokenIntrospection. As an
+            attribute it may be assigned later, for example in an app factory, or be
+            replaced, for example in a test.
     """
 
     def __init__(self, introspection: Introspection | None = None) -> None:
@@ -108,7 +102,7 @@ class ZitadelIntrospectTokenValidator:
     def __call__(self, roles: Roles | View = None) -> View:
         """Decorate a view. Raises ValueError if `roles` is empty or not text."""
         if callable(roles):
-            return self._protect(None, roles)
+            return self._protect(_alternatives(None), roles)
         return functools.partial(self._protect, _alternatives(roles))
 
     def check(self, roles: Roles = None) -> None:
@@ -124,66 +118,54 @@ class ZitadelIntrospectTokenValidator:
         return protected
 
     def _check(self, alternatives: Alternatives) -> None:
-        # A check that fails takes away the identity that an earlier one has
-        # established.
+        # An earlier check's identity must not outlive a check that fails.
         request.environ.pop(ENVIRON_KEY, None)
         claims = self._introspect(_bearer_token())
         expiry = claims.get("exp", math.inf)
         expired = type(expiry) not in (int, float) or not expiry > time.time()
         if claims.get("active") is not True or expired:
-            raise ValidatorError(
-                401, "invalid_token", "The access token is not active."
-            )
-        # Never from `scope`: a personal access token's lists roles that its user
+            description = "The access token is not active."
+            raise ValidatorError(401, "invalid_token", description)
+        # Never from `scope`, where a personal access token lists roles that its user
         # doesn't have.
         roles = claims.get(ROLES_CLAIM)
         granted = set(roles) if isinstance(roles, dict) else set()
-        if alternatives is not None and not any(
-            group <= granted for group in alternatives
-        ):
-            required = " or ".join(
-                " and ".join(sorted(group)) for group in alternatives
-            )
-            description = f"This route requires the role {required}."
+        if not any(group <= granted for group in alternatives):
+            groups = [" and ".join(sorted(group)) for group in alternatives]
+            description = f"This route requires the role {' or '.join(groups)}."
             raise ValidatorError(403, "insufficient_scope", description)
         request.environ[ENVIRON_KEY] = claims
 
     def _introspect(self, token: str) -> dict[str, Any]:
         if self.introspection is None:
-            raise RuntimeError(
-                "Assign the validator's `introspection` before it is used."
-            )
+            raise RuntimeError("Assign the validator's `introspection` first.")
         try:
             return self.introspection.introspect(token)
         except ConnectionError as error:
-            current_app.logger.error(
-                "Could not ask ZITADEL about an access token: %s.", error
-            )
-            description = "The access token can't be checked at the moment."
-            retry_after = getattr(error, "retry_after", 5)
+            message = "Could not ask ZITADEL about an access token: %s."
+            current_app.logger.error(message, error)
             raise ValidatorError(
-                503, "temporarily_unavailable", description, retry_after
+                503,
+                "temporarily_unavailable",
+                "The access token can't be checked at the moment.",
+                getattr(error, "retry_after", 5),
             ) from None
         except PermissionError as error:
-            current_app.logger.error(
+            message = (
                 "ZITADEL rejected this API's introspection request: %s. Check the "
-                "address, this API's credentials and the clocks.",
-                error,
+                "address, this API's credentials and the clocks."
             )
-            raise ValidatorError(
-                500, "server_error", "The API can't check tokens."
-            ) from None
+            current_app.logger.error(message, error)
+            description = "The API can't check access tokens."
+            raise ValidatorError(500, "server_error", description) from None
 
 
 def _bearer_token() -> str:
-    scheme, _, token = (
-        request.headers.get("Authorization", "").strip(" ").partition(" ")
-    )
+    header = request.headers.get("Authorization", "").strip(" ")
+    scheme, _, token = header.partition(" ")
     token = token.strip(" ")
     if scheme.lower() != "bearer":
-        description = (
-            "An access token is required: send the header Authorization: Bearer …"
-        )
+        description = "An access token is required, as in Authorization: Bearer …"
         raise ValidatorError(401, "unauthorized", description)
     if not token:
         raise ValidatorError(400, "invalid_request", "The access token is missing.")
@@ -193,17 +175,14 @@ def _bearer_token() -> str:
 
 
 def _alternatives(roles: Roles) -> Alternatives:
-    """Return sets of roles; the user must have all of one. None: no role required."""
+    """Return sets of roles: the user must have all of one of them."""
     if roles is None:
-        return None
+        return [set()]
     choices = [roles] if isinstance(roles, str) else roles
     if isinstance(choices, (list, tuple)) and choices:
-        groups = [[choice] if isinstance(choice, str) else choice for choice in choices]
+        groups = [[group] if isinstance(group, str) else group for group in choices]
         if all(isinstance(group, (list, tuple)) and group for group in groups):
-            if all(
-                isinstance(role, str) and role for group in groups for role in group
-            ):
+            names = [name for group in groups for name in group]
+            if all(isinstance(name, str) and name for name in names):
                 return [set(group) for group in groups]
-    raise ValueError(
-        f"roles must be a string, a list of strings, or a list of lists: {roles!r}"
-    )
+    raise ValueError(f"roles must be text, or a list of texts or lists: {roles!r}")

@@ -35,7 +35,7 @@ class Store(Protocol):
 
 
 class CachedIntrospection:
-    """An introspection that asks about the same active token every few seconds only.
+    """An introspection that keeps the answer about an active token for some seconds.
 
     Until then a revoked token or role may be accepted. The store contains claims but no
     tokens: its keys are hashes of the API's identity and the token, so APIs that share
@@ -48,9 +48,8 @@ class CachedIntrospection:
         seconds: for how long at most; fractions are dropped.
 
     Raises:
-        ValueError: `seconds` is not a number from 0 to 86400, or `introspection` has no
-        identity,
-            because its client authentication has no `client_id`.
+        ValueError: `seconds` is not a number from 0 to 86400, or the introspection has
+            no identity, since its client authentication has no `client_id`.
     """
 
     def __init__(

@@ -61,8 +61,7 @@ class AccessToken(AuthBase):
 
     Args:
         token_url: ZITADEL's token endpoint.
-        host: the `Host` header, if ZITADEL is reached under another address than its
-            own.
+        host: the `Host` header, for a ZITADEL reached under an internal address.
         timeout: seconds to connect to each of ZITADEL's addresses, and seconds that it
             may be silent.
 

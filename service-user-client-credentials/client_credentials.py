@@ -19,8 +19,7 @@ class ClientCredentialsToken(AccessToken):
         scope: the scopes, separated by spaces.
         client_id: the service account's username.
         client_secret: the service account's client secret.
-        host: the `Host` header, if ZITADEL is reached under another address than its
-        own.
+        host: the `Host` header, for a ZITADEL reached under an internal address.
 
     Raises:
         ValueError: `token_url` is not an http or https address.

@@ -34,8 +34,7 @@ class JWTProfileToken(AccessToken):
         user_id: the key file's `userId`.
         key_id: the key file's `keyId`.
         private_key: the key file's `key`, an RSA private key in PEM.
-        host: the `Host` header, if ZITADEL is reached under another address than its
-        own.
+        host: the `Host` header, for a ZITADEL reached under an internal address.
 
     Raises:
         ValueError: `private_key` is not an unencrypted RSA private key in PEM, or

@@ -152,7 +152,7 @@ def test_above_the_limit_the_answer_is_503_at_once(
         status, headers, body = send(base_url, "/", TOKEN)
         assert (status, body["error"]) == (503, "temporarily_unavailable")
         assert headers["retry-after"] == "5"
-        assert "3 are under way" in caplog.text
+        assert "3 requests are under way" in caplog.text
         assert send(base_url, "/public")[0] == 200
         released.set()
         assert {call.result()[0] for call in waiting} == {200}

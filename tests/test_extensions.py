@@ -238,7 +238,7 @@ def test_a_validator_without_an_introspection_says_so(upstream: Upstream) -> Non
         return app
 
     headers = {"Authorization": "Bearer abc"}
-    with pytest.raises(RuntimeError, match="Assign the validator's `introspection`"):
+    with pytest.raises(RuntimeError, match="Assign the validator's `introspection` first"):
         create_app().test_client().get("/", headers=headers)
 
     class Fake:
