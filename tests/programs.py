@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
+import runpy
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,6 +63,41 @@ def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedPr
         text=True,
         timeout=180,
     )
+
+
+def run_here(
+    folder: Path, script: str, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a Python program as `run` does, but within this process: that is many times faster.
+
+    `server.py` is only imported, as a server does it.
+    """
+    names = {file.stem for file in folder.glob("*.py")}
+    ours = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
+    before, path, argv = dict(os.environ), sys.path[:], sys.argv
+    place, output, errors = Path.cwd(), io.StringIO(), io.StringIO()
+    status: object = 0
+    try:
+        os.environ.clear()
+        os.environ.update(environment(**variables))
+        os.chdir(folder)
+        sys.path.insert(0, str(folder))
+        sys.argv = [script, *arguments]
+        with redirect_stdout(output), redirect_stderr(errors):
+            name = "server" if script == "server.py" else "__main__"
+            runpy.run_path(str(folder / script), run_name=name)
+    except SystemExit as end:
+        status = end.code or 0
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        os.chdir(place)
+        sys.path[:], sys.argv = path, argv
+        for name in names & sys.modules.keys():
+            del sys.modules[name]
+        sys.modules.update(ours)
+    assert isinstance(status, int), status
+    return subprocess.CompletedProcess(sys.argv, status, output.getvalue(), errors.getvalue())
 
 
 def eventually(attempt: Callable[[], T], is_right: Callable[[T], bool]) -> T:

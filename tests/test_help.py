@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Suite
-from programs import APIS, FLASK, SCRIPTS, run, running_api
+from programs import APIS, FLASK, SCRIPTS, run, run_here, running_api
 from servers import TOKEN, Upstream, send
 
 pytestmark = pytest.mark.local_zitadel
@@ -61,12 +61,12 @@ def test_a_clock_that_is_a_little_wrong_works(ahead: int, suite: Suite) -> None:
 
 
 def test_a_key_that_zitadel_does_not_know(suite: Suite, tmp_path: Path) -> None:
-    ended = run(with_key(suite, tmp_path, keyId="1"), SCRIPTS[KEY])
+    ended = run_here(with_key(suite, tmp_path, keyId="1"), SCRIPTS[KEY])
     assert "the key was removed or has expired" in sentence(ended)
 
 
 def test_another_service_users_key(suite: Suite, tmp_path: Path) -> None:
-    ended = run(with_key(suite, tmp_path, userId="1"), SCRIPTS[KEY])
+    ended = run_here(with_key(suite, tmp_path, userId="1"), SCRIPTS[KEY])
     assert "CLIENT_PRIVATE_KEY_FILE_PATH" in sentence(ended)
 
 
@@ -74,28 +74,28 @@ def test_an_apis_key_in_the_place_of_the_service_users(suite: Suite, tmp_path: P
     folder = with_key(suite, tmp_path)
     shutil.copy(suite.folder / "api-jwt/api-key-file.json", folder / "client-key-file.json")
     assert "is an API's key file, but a service account's key file is required" in sentence(
-        run(folder, SCRIPTS[KEY])
+        run_here(folder, SCRIPTS[KEY])
     )
 
 
 @pytest.mark.parametrize("name", [KEY, SECRET])
 def test_the_other_name_of_this_machine(name: str, suite: Suite) -> None:
     domain = suite.zitadel.issuer.replace("localhost", "127.0.0.1")
-    variables = {"ZITADEL_DOMAIN": domain, "ZITADEL_TOKEN_URL": ""}
-    ended = run(suite.folder / name, SCRIPTS[name], **variables)
+    variables = {"ZITADEL_DOMAIN": domain, "ZITADEL_TOKEN_URL": f"{domain}/oauth/v2/token"}
+    ended = run_here(suite.folder / name, SCRIPTS[name], **variables)
     assert "localhost and 127.0.0.1 differ" in sentence(ended)
 
 
 def test_the_other_name_of_this_machine_in_the_assertion_alone(suite: Suite) -> None:
     domain = suite.zitadel.issuer.replace("localhost", "127.0.0.1")
-    ended = run(suite.folder / KEY, SCRIPTS[KEY], ZITADEL_DOMAIN=domain)
+    ended = run_here(suite.folder / KEY, SCRIPTS[KEY], ZITADEL_DOMAIN=domain)
     assert "ZITADEL_DOMAIN" in sentence(ended)
 
 
 @pytest.mark.parametrize("name", [KEY, SECRET])
 def test_a_trailing_slash_does_no_harm(name: str, suite: Suite) -> None:
     variables = {"ZITADEL_DOMAIN": f"{suite.zitadel.issuer}/", "ZITADEL_TOKEN_URL": ""}
-    ended = run(suite.folder / name, SCRIPTS[name], "--token-only", **variables)
+    ended = run_here(suite.folder / name, SCRIPTS[name], "--token-only", **variables)
     assert ended.returncode == 0, ended.stderr
 
 
@@ -104,28 +104,28 @@ def test_a_trailing_slash_does_no_harm_to_an_api(name: str, suite: Suite) -> Non
     variables = {"ZITADEL_DOMAIN": f"{suite.zitadel.issuer}/", "ZITADEL_INTROSPECTION_URL": ""}
     with running_api(suite.folder / name, FLASK, **variables) as base_url:
         folder = suite.folder / "service-user-pat"
-        assert run(folder, SCRIPTS[folder.name], API_BASE_URL=base_url).returncode == 0
+        assert run_here(folder, SCRIPTS[folder.name], API_BASE_URL=base_url).returncode == 0
 
 
 @pytest.mark.parametrize("name", [KEY, SECRET])
 def test_a_token_endpoint_that_redirects(name: str, suite: Suite, upstream: Upstream) -> None:
     location = f"{suite.zitadel.issuer}/oauth/v2/token"
     upstream.answer(b"", 302, headers={"Location": location})
-    ended = run(suite.folder / name, SCRIPTS[name], ZITADEL_TOKEN_URL=upstream.url)
+    ended = run_here(suite.folder / name, SCRIPTS[name], ZITADEL_TOKEN_URL=upstream.url)
     assert "is not ZITADEL's token endpoint (status 302)" in sentence(ended)
 
 
 @pytest.mark.parametrize("name", [KEY, SECRET])
 def test_https_where_http_is_spoken(name: str, suite: Suite) -> None:
     domain = suite.zitadel.issuer.replace("http:", "https:")
-    variables = {"ZITADEL_DOMAIN": domain, "ZITADEL_TOKEN_URL": ""}
-    told = sentence(run(suite.folder / name, SCRIPTS[name], **variables))
+    variables = {"ZITADEL_DOMAIN": domain, "ZITADEL_TOKEN_URL": f"{domain}/oauth/v2/token"}
+    told = sentence(run_here(suite.folder / name, SCRIPTS[name], **variables))
     assert "doesn't support https" in told and "ZITADEL_DOMAIN" in told
 
 
 def test_the_service_users_id_for_its_name(suite: Suite) -> None:
     key = json.loads((suite.folder / KEY / "client-key-file.json").read_text())
-    ended = run(suite.folder / SECRET, SCRIPTS[SECRET], CLIENT_ID=key["userId"])
+    ended = run_here(suite.folder / SECRET, SCRIPTS[SECRET], CLIENT_ID=key["userId"])
     assert "the username of one that exists, not its id" in sentence(ended)
 
 

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from keys import RSA_KEY, pem
-from programs import APIS, GUNICORN, SCRIPTS, copy_folder, free_port, run
+from programs import APIS, FLASK, GUNICORN, SCRIPTS, copy_folder, free_port, run, run_here
 from servers import Upstream
 
 DOMAIN = {"ZITADEL_DOMAIN": "http://localhost:9"}
@@ -63,11 +63,10 @@ def prepare(name: str, into: Path, key_file: object = None, **changes: str) -> P
     return folder
 
 
-def start(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Start what the folder is for, as its README says."""
-    if folder.name in APIS:
-        return run(folder, "-m", "flask", "--app", "server", "run", "--port", str(free_port()))
-    return run(folder, SCRIPTS[folder.name])
+def start(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Start what the folder is for."""
+    program = "server.py" if folder.name in APIS else SCRIPTS[folder.name]
+    return run_here(folder, program, *arguments, **variables)
 
 
 def assert_one_sentence(ended: subprocess.CompletedProcess[str], *parts: str) -> None:
@@ -89,6 +88,13 @@ def test_a_missing_value_or_a_placeholder(
 ) -> None:
     folder = prepare(name, tmp_path, **{variable: value})
     assert_one_sentence(start(folder), variable, str(folder / ".env"))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_process_of_its_own_ends_in_the_same_way(name: str, tmp_path: Path) -> None:
+    folder = prepare(name, tmp_path, **{next(iter(SETTINGS[name])): ""})
+    command = (*FLASK, str(free_port())) if name in APIS else (SCRIPTS[name],)
+    assert_one_sentence(run(folder, *command), "is not set", str(folder / ".env"))
 
 
 def test_the_env_file_above_is_named_where_only_that_exists(tmp_path: Path) -> None:
@@ -158,7 +164,7 @@ def test_the_other_kind_of_key_file(name: str, tmp_path: Path) -> None:
 def test_a_key_that_has_expired(end: str, tmp_path: Path) -> None:
     expired = KEY_CONTENT["service-user-jwt"] | {"expirationDate": end}
     folder = prepare("service-user-jwt", tmp_path, key_file=expired)
-    ended = run(folder, SCRIPTS[folder.name])
+    ended = start(folder)
     assert_one_sentence(ended, "expired", "client-key-file.json", "CLIENT_PRIVATE_KEY_FILE_PATH")
 
 
@@ -234,7 +240,7 @@ def test_whatever_a_token_endpoint_answers_is_explained(
 ) -> None:
     upstream.answer(content, status, headers=headers)
     folder = prepare(name, tmp_path, ZITADEL_TOKEN_URL=upstream.url)
-    assert_one_sentence(run(folder, SCRIPTS[name], *options), "ZITADEL")
+    assert_one_sentence(start(folder, *options), "ZITADEL")
 
 
 @pytest.mark.parametrize("behind", [0, 300, -300])
@@ -250,7 +256,7 @@ def test_both_ways_of_rejecting_an_assertion_get_the_same_help(
         date = formatdate(time.time() - behind, usegmt=True)
         rejection = {"error": error, "error_description": description}
         upstream.answer(rejection, status, headers={"Date": date})
-        ended = run(folder, SCRIPTS["service-user-jwt"])
+        ended = start(folder)
         assert_one_sentence(ended, "the key was removed or has expired", "deleted", "own domain")
         assert_one_sentence(ended, "See CLIENT_PRIVATE_KEY_FILE_PATH and ZITADEL_DOMAIN in ")
         told.add(re.sub(r"clock is (299|300|301) s", "clock is 300 s", ended.stderr))
@@ -279,7 +285,7 @@ def test_a_personal_access_token_with_foreign_characters(token: str, tmp_path: P
 def test_an_env_file_that_is_no_text(name: str, tmp_path: Path) -> None:
     folder = prepare(name, tmp_path)
     (folder / ".env").write_bytes(b"\xff\xfe\x00")
-    ended = run(folder, "server.py" if name in APIS else SCRIPTS[name])
+    ended = start(folder)
     assert_one_sentence(ended, str(folder / ".env"))
 
 
@@ -299,7 +305,7 @@ ESCAPES = "\x1b]0;title\x07\x1b[31mred\x9b0m\u202e\n"
 def test_what_an_api_sends_cannot_control_the_terminal(tmp_path: Path, upstream: Upstream) -> None:
     upstream.answer({"message": ESCAPES, "error_description": ESCAPES})
     folder = prepare("service-user-pat", tmp_path, API_BASE_URL=upstream.base_url)
-    ended = run(folder, SCRIPTS[folder.name])
+    ended = start(folder)
     assert ended.returncode == 0
     assert len(ended.stdout.splitlines()) == 4
     assert r"\x1b]0;title\x07\x1b[31mred\x9b0m\u202e\n" in ended.stdout
@@ -312,7 +318,7 @@ def test_what_zitadel_sends_cannot_control_the_terminal(
 ) -> None:
     upstream.answer({"error": ESCAPES, "error_description": ESCAPES}, 400)
     folder = prepare(name, tmp_path, ZITADEL_TOKEN_URL=upstream.url)
-    ended = run(folder, SCRIPTS[name])
+    ended = start(folder)
     assert_one_sentence(ended)
     assert all(line.isprintable() for line in ended.stderr.split("\n"))
 
@@ -332,8 +338,8 @@ def test_gunicorn_shows_the_sentence_and_ends(
 
 
 def test_an_unencrypted_way_to_another_host_is_warned_of(tmp_path: Path) -> None:
-    folder = prepare("api-basic-authentication", tmp_path, ZITADEL_DOMAIN="http://example.com")
-    ended = run(folder, "-c", "import server")
+    folder = prepare("api-basic-authentication", tmp_path, ZITADEL_DOMAIN="HTTP://Example.com")
+    ended = run(folder, "-c", "import server")  # pytest takes what is logged
     assert ended.returncode == 0
     assert len(ended.stderr.splitlines()) == 1
     assert "http://example.com" in ended.stderr and "not encrypted" in ended.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from programs import FLASK, SCRIPTS, free_port, run, running_api
+from programs import FLASK, SCRIPTS, free_port, run_here, running_api
 from servers import TOKEN, Upstream, active, send
 from test_mistakes import prepare
 
@@ -53,20 +53,20 @@ def test_a_client_reaches_zitadel_and_the_api_on_this_machine_without_a_proxy(
     upstream.answer({"access_token": "t", "expires_in": 60, "message": "hello"})
     addresses = {"ZITADEL_TOKEN_URL": upstream.url, "API_BASE_URL": upstream.base_url}
     folder = prepare(name, tmp_path, **addresses)
-    ended = run(folder, SCRIPTS[name], **variables(proxy))
+    ended = run_here(folder, SCRIPTS[name], **variables(proxy))
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("name", ["service-user-jwt", "service-user-client-credentials"])
 def test_a_client_names_the_proxy_that_fails(name: str, proxy: str, tmp_path: Path) -> None:
     folder = prepare(name, tmp_path, ZITADEL_DOMAIN="https://example.com")
-    ended = run(folder, SCRIPTS[name], **variables(proxy))
+    ended = run_here(folder, SCRIPTS[name], **variables(proxy))
     assert f"through the proxy {proxy.rpartition('@')[2]}" in ended.stderr
     assert "pr0xy-secret" not in ended.stderr
 
 
 def test_a_client_names_the_proxy_that_keeps_it_from_the_api(proxy: str, tmp_path: Path) -> None:
     folder = prepare("service-user-pat", tmp_path, API_BASE_URL="https://example.com")
-    ended = run(folder, SCRIPTS[folder.name], **variables(proxy))
+    ended = run_here(folder, SCRIPTS[folder.name], **variables(proxy))
     assert f"through the proxy {proxy.rpartition('@')[2]}" in ended.stderr
     assert "pr0xy-secret" not in ended.stderr

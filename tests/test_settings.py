@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from programs import FLASK, SCRIPTS, copy_folder, run, running_api
+from programs import FLASK, copy_folder, run_here, running_api
 from servers import TOKEN, Upstream, active, send
 from test_mistakes import API_KEY, KEY_CONTENT, USER_KEY, assert_one_sentence, prepare, start
 
 BASIC = {"ZITADEL_DOMAIN": "http://localhost:9", "API_CLIENT_ID": "id", "API_CLIENT_SECRET": "sec"}
-SHOW = "import settings; print(settings.load().get('CLIENT_SECRET'))"
+SHOW = "import settings; print(settings.load().get('CLIENT_SECRET'))\n"
 
 
 def shown(folder: Path, **variables: str) -> str:
     """Return the value of CLIENT_SECRET as the folder's programs get it."""
-    ended = run(folder, "-c", SHOW, **variables)
+    (folder / "show.py").write_text(SHOW)
+    ended = run_here(folder, "show.py", **variables)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.rstrip("\n")
 
@@ -59,14 +60,14 @@ def test_the_first_source_with_a_value_takes_precedence(
 def test_a_message_names_the_source_of_the_value(source: str, tmp_path: Path) -> None:
     wrong = {"ZITADEL_DOMAIN": "ftp://example.com"}
     folder = prepare("api-basic-authentication", tmp_path, **wrong if source == "file" else {})
-    ended = run(folder, "server.py", **wrong if source == "environment" else {})
+    ended = start(folder, **wrong if source == "environment" else {})
     where = "the environment" if source == "environment" else str(folder / ".env")
     assert_one_sentence(ended, "ZITADEL_DOMAIN is not an address", f"correct it in {where}.")
 
 
 def test_an_empty_variable_does_not_hide_the_value_in_the_file(tmp_path: Path) -> None:
     folder = prepare("api-basic-authentication", tmp_path)
-    ended = run(folder, "-c", "import server", API_CLIENT_SECRET="", ZITADEL_DOMAIN="")
+    ended = start(folder, API_CLIENT_SECRET="", ZITADEL_DOMAIN="")
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
@@ -131,17 +132,17 @@ def test_flask_run_expands_nothing_and_keeps_secrets_out_of_the_environment(
 
 @pytest.mark.parametrize("name", ["api-jwt", "service-user-jwt"])
 @pytest.mark.parametrize("spaced", [False, True], ids=["as it is", "with line breaks"])
-def test_a_key_variable_may_contain_the_key_itself(name: str, spaced: bool, tmp_path: Path) -> None:
+def test_a_key_variable_may_contain_the_key_itself(
+    name: str, spaced: bool, tmp_path: Path, upstream: Upstream
+) -> None:
     variable = [*(API_KEY if name == "api-jwt" else USER_KEY)][-1]
     folder = prepare(name, tmp_path)
     next(folder.glob("*-key-file.json")).unlink()
     value = json.dumps(KEY_CONTENT[name], indent=2 if spaced else None)
-    module = "server" if name == "api-jwt" else SCRIPTS[name].removesuffix(".py")
-    code = (
-        f"import importlib, settings; module = importlib.import_module({module!r})\n"
-        "getattr(module, 'create_token', lambda _: None)(settings.load())"
-    )
-    ended = run(folder, "-c", code, **{variable: value.replace("\\n", "\n") if spaced else value})
+    upstream.answer({"access_token": "t", "expires_in": 60})
+    value = value.replace("\\n", "\n") if spaced else value
+    options = ("--token-only",) if name == "service-user-jwt" else ()
+    ended = start(folder, *options, **{variable: value}, ZITADEL_TOKEN_URL=upstream.url)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
@@ -166,7 +167,7 @@ def test_a_secret_in_the_place_of_a_path_is_never_shown(
         text = (folder / ".env").read_text().replace(f'{variable}="', "# ")
         (folder / ".env").write_text(f"{text}\n{variable}='{value}'\n")
     variables = {variable: value} if source == "environment" else {}
-    ended = run(folder, "server.py" if name == "api-jwt" else SCRIPTS[name], **variables)
+    ended = start(folder, **variables)
     assert_one_sentence(ended, variable)
     for secret in (value, value[:20], value[-20:], "eyJ0", "BEGIN"):
         assert secret not in ended.stderr + ended.stdout
