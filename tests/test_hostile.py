@@ -58,9 +58,10 @@ def statuses(base_url: str, header: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"^HTTP/1\.[01] (\d{3})", received, re.M)]
 
 
+@pytest.mark.parametrize("count", [1500, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("command", [FLASK, GUNICORN], ids=["flask", "gunicorn"])
 def test_no_authorization_header_gets_in_or_breaks_the_server(
-    command: tuple[str, ...], tmp_path: Path, upstream: Upstream
+    command: tuple[str, ...], count: int, tmp_path: Path, upstream: Upstream
 ) -> None:
     folder = copy_folder("api-basic-authentication", tmp_path)
     settings = {
@@ -71,7 +72,7 @@ def test_no_authorization_header_gets_in_or_breaks_the_server(
     }
     counted: Counter[int] = Counter()
     with running_api(folder, command, **settings) as base_url:
-        for header in generated_headers(10_000):
+        for header in generated_headers(count):
             answered = statuses(base_url, header)
             counted.update(answered)  # a line break in it may make a second request of its end
             assert all(400 <= status < 500 for status in answered), header
@@ -79,7 +80,8 @@ def test_no_authorization_header_gets_in_or_breaks_the_server(
         upstream.answer(active())
         assert statuses(base_url, TOKEN) == [200]
     assert all(B64TOKEN.fullmatch(token) for token in tokens)
-    assert len(tokens) > 300 and counted[401] > 5000 and counted[400] > 300, counted
+    assert len(tokens) > count * 0.03, counted
+    assert counted[401] > count * 0.5 and counted[400] > count * 0.03, counted
     log = (folder / "log.txt").read_text()
     assert "Traceback" not in log
     assert "s3cret" not in log

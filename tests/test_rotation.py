@@ -12,7 +12,7 @@ from dotenv import dotenv_values, set_key
 
 from conftest import Suite
 from instance import USERS
-from programs import APIS, SCRIPTS, run, running_api
+from programs import APIS, SCRIPTS, run_here, running_api
 from servers import bearer, send
 
 pytestmark = pytest.mark.local_zitadel
@@ -60,7 +60,7 @@ class Console:
         return str(listed["result"][0]["userId"])
 
     def works(self, base_url: str, name: str = PAT_USER) -> bool:
-        return run(self.folder / name, SCRIPTS[name], API_BASE_URL=base_url).returncode == 0
+        return run_here(self.folder / name, SCRIPTS[name], API_BASE_URL=base_url).returncode == 0
 
 
 @pytest.fixture
@@ -107,10 +107,10 @@ def test_a_service_users_key_is_replaced_while_the_old_one_still_works(console: 
     made = console.call(USERS, "AddKey", userId=user, **END)
     (folder / "client-key-file.json").write_bytes(base64.b64decode(made["keyContent"]))
     for place in (folder, Path(old)):
-        assert run(place, SCRIPTS[JWT_USER], "--token-only").returncode == 0
+        assert run_here(place, SCRIPTS[JWT_USER], "--token-only").returncode == 0
     console.call(USERS, "RemoveKey", userId=user, keyId=made["keyId"])
-    assert run(folder, SCRIPTS[JWT_USER], "--token-only").returncode == 4
-    assert run(Path(old), SCRIPTS[JWT_USER], "--token-only").returncode == 0
+    assert run_here(folder, SCRIPTS[JWT_USER], "--token-only").returncode == 4
+    assert run_here(Path(old), SCRIPTS[JWT_USER], "--token-only").returncode == 0
 
 
 def test_a_new_secret_of_a_service_user_leaves_its_tokens_alive(console: Console) -> None:
@@ -118,12 +118,14 @@ def test_a_new_secret_of_a_service_user_leaves_its_tokens_alive(console: Console
     user = console.suite.zitadel.add_user(name)
     first = console.call(USERS, "AddSecret", userId=user)["clientSecret"]
     folder = console.folder / SECRET_USER
-    token = run(folder, SCRIPTS[SECRET_USER], "--token-only", CLIENT_ID=name, CLIENT_SECRET=first)
+    token = run_here(
+        folder, SCRIPTS[SECRET_USER], "--token-only", CLIENT_ID=name, CLIENT_SECRET=first
+    )
     assert token.returncode == 0
     second = console.call(USERS, "AddSecret", userId=user)["clientSecret"]
     for secret, status in ((first, 4), (second, 0)):
         command = (SCRIPTS[SECRET_USER], "--token-only")
-        assert run(folder, *command, CLIENT_ID=name, CLIENT_SECRET=secret).returncode == status
+        assert run_here(folder, *command, CLIENT_ID=name, CLIENT_SECRET=secret).returncode == status
     with running_api(console.folder / APIS[0]) as base_url:
         assert send(base_url, "/api/private", bearer(token.stdout.strip()))[0] == 200
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Suite
-from programs import APIS, FLASK, GUNICORN, SCRIPTS, eventually, run, running_api
+from programs import APIS, FLASK, GUNICORN, SCRIPTS, eventually, run, run_here, running_api
 from servers import bearer, send
 
 PUBLIC = "Public route - You don't need to be authenticated to see this."
@@ -39,7 +39,9 @@ def test_every_combination_works(name: str, base_url: str, suite: Suite) -> None
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_token_alone_is_printed_on_request(name: str, base_url: str, suite: Suite) -> None:
-    ended = run(suite.folder / name, SCRIPTS[name], "--token-only", API_BASE_URL="http://[::1]:9")
+    ended = run_here(
+        suite.folder / name, SCRIPTS[name], "--token-only", API_BASE_URL="http://[::1]:9"
+    )
     assert ended.returncode == 0, ended.stderr
     (token,) = ended.stdout.splitlines()
     answer = send(base_url, "/api/private-scoped", bearer(token))
@@ -53,7 +55,8 @@ def test_a_service_user_without_the_role_passes_the_private_route_only(
     folder = suite.folder / "service-user-pat"
     variables = {"API_BASE_URL": base_url, "PERSONAL_ACCESS_TOKEN": token}
     ended = eventually(
-        lambda: run(folder, SCRIPTS[folder.name], **variables), lambda ended: "403" in ended.stdout
+        lambda: run_here(folder, SCRIPTS[folder.name], **variables),
+        lambda ended: "403" in ended.stdout,
     )
     assert ended.returncode == 1
     assert [line.split()[1] for line in ended.stdout.splitlines()[1:]] == ["200", "200", "403"]
@@ -63,7 +66,9 @@ def test_a_service_user_without_the_role_passes_the_private_route_only(
 
 def test_a_wrong_token_is_refused(base_url: str, suite: Suite) -> None:
     folder = suite.folder / "service-user-pat"
-    ended = run(folder, SCRIPTS[folder.name], API_BASE_URL=base_url, PERSONAL_ACCESS_TOKEN="wrong")
+    ended = run_here(
+        folder, SCRIPTS[folder.name], API_BASE_URL=base_url, PERSONAL_ACCESS_TOKEN="wrong"
+    )
     assert ended.returncode == 1
     assert [line.split()[1] for line in ended.stdout.splitlines()[1:]] == ["200", "401", "401"]
 
@@ -75,7 +80,7 @@ def test_a_wrong_token_is_refused(base_url: str, suite: Suite) -> None:
 def test_an_api_starts_in_every_way(name: str, command: tuple[str, ...], suite: Suite) -> None:
     with running_api(suite.folder / name, command) as base_url:
         folder = suite.folder / "service-user-pat"
-        assert run(folder, SCRIPTS[folder.name], API_BASE_URL=base_url).returncode == 0
+        assert run_here(folder, SCRIPTS[folder.name], API_BASE_URL=base_url).returncode == 0
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -96,15 +101,15 @@ def test_one_env_file_above_the_folders_serves_them_all(
         (copied / ".env").unlink()
     (tmp_path / ".env").write_text("\n".join(lines))
     for name, script in SCRIPTS.items():
-        assert run(tmp_path / name, script, API_BASE_URL=base_url).returncode == 0
+        assert run_here(tmp_path / name, script, API_BASE_URL=base_url).returncode == 0
     (tmp_path / "service-user-pat/.env").write_text("PERSONAL_ACCESS_TOKEN=wrong")
-    ended = run(tmp_path / "service-user-pat", "call-api-with-pat.py", API_BASE_URL=base_url)
+    ended = run_here(tmp_path / "service-user-pat", "call-api-with-pat.py", API_BASE_URL=base_url)
     assert ended.returncode == 1
 
 
 def test_another_program_on_the_apis_port_is_recognised(suite: Suite) -> None:
     folder = suite.folder / "service-user-pat"
-    ended = run(folder, SCRIPTS[folder.name], API_BASE_URL=suite.zitadel.issuer)
+    ended = run_here(folder, SCRIPTS[folder.name], API_BASE_URL=suite.zitadel.issuer)
     assert ended.returncode == 4
     assert "something other than this API" in ended.stderr and "API_BASE_URL" in ended.stderr
 
@@ -127,7 +132,7 @@ def test_a_refused_token_request_is_explained(
 ) -> None:
     variables = {key: value.format(project=suite.project) for key, value in variables.items()}
     variables["ZITADEL_TOKEN_URL"] = f"{suite.zitadel.issuer}/oauth/v2/token"
-    ended = run(suite.folder / name, SCRIPTS[name], **variables)
+    ended = run_here(suite.folder / name, SCRIPTS[name], **variables)
     assert (ended.returncode, ended.stdout) == (4, "")
     assert len(ended.stderr.splitlines()) == 1
     assert part in ended.stderr
