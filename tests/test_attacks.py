@@ -6,6 +6,7 @@ import gzip
 import json
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -64,7 +65,11 @@ def test_an_answer_of_more_than_a_megabyte_is_503(
     assert len(content) == size
     headers = {"Content-Encoding": "gzip"} if compressed else {}
     upstream.answer(gzip.compress(content) if compressed else content, headers=headers)
+    tracemalloc.start()
     assert send(base_url, "/", TOKEN)[0] == status
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 * MEGABYTE
     assert (f"more than {MEGABYTE} bytes" in caplog.text) == (status == 503)
     upstream.answer(active())
     assert send(base_url, "/", TOKEN)[0] == 200
