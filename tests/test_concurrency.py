@@ -61,6 +61,7 @@ def test_a_cold_start_of_many_threads_makes_one_assertion_and_one_pool(
         assert set(threads.map(call, range(THREADS))) == {200}
         first = upstream.connections
         assert first <= THREADS
+        upstream.answer(whose, delay=0.05)  # so that all of them are in use at once
         assert set(threads.map(call, range(THREADS * 4))) == {200}
     assert len(signatures) == 1
     assert len({form["client_assertion"] for form in upstream.forms}) == 1

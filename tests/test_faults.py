@@ -257,7 +257,12 @@ def test_one_connection_serves_many_requests(base_url: str, upstream: Upstream) 
     assert upstream.connections == 1
 
 
-def test_cookies_are_not_kept(base_url: str, upstream: Upstream) -> None:
+def test_cookies_are_not_kept(
+    base_url: str, require_auth: ZitadelIntrospectTokenValidator, upstream: Upstream
+) -> None:
     upstream.answer(active(), headers={"Set-Cookie": "session=1; Path=/"})
     assert [send(base_url, "/", TOKEN)[0] for _ in range(2)] == [200, 200]
     assert upstream.cookies == [None, None]
+    introspection = require_auth.introspection
+    assert isinstance(introspection, TokenIntrospection)
+    assert len(introspection._session.cookies) == 0  # or a server could fill the memory
