@@ -186,10 +186,10 @@ def connection_problem(error: Exception, url: str) -> str:
         return f"{url} didn't answer in time{through}: try again."
     tunnel = re.search(r"Tunnel connection failed: [^')]*", str(error))
     detail = tunnel[0] if tunnel else getattr(causes[-1], "strerror", "") or type(error).__name__
-    proxy = ", and that proxy" if through else ", and HTTPS_PROXY if you need a proxy"
+    proxy = " and the proxy works" if through else ", or set HTTPS_PROXY if you need a proxy"
     return (
-        f"{url} can't be reached{through} ({detail}): check the address, http:// or https:// "
-        f"included, whether the server is running{'' if is_loopback(url) else proxy}."
+        f"{url} can't be reached{through} ({detail}): check the address (http:// or https://?) and "
+        f"whether the server is running{'' if is_loopback(url) else proxy}."
     )
 
 
