@@ -923,7 +923,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run; return the exit status."""
     options = parse(arguments)
-    options.directory = options.directory.absolute()
     changes: list[str] = []
     try:
         zitadel = Zitadel(domain_of(options.domain), administrator_token(options.token_file))

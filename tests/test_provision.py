@@ -199,6 +199,7 @@ def test_first_run_creates_everything_and_proves_it(shared_setup: Setup) -> None
     assert ended.returncode == 0, ended.stderr
     assert shared_setup.contents().keys() == FILES
     assert len(lines(ended.stdout, "proved")) == 5
+    assert lines(ended.stdout, "note") == []
     assert f"created  project {shared_setup.project}\n" in ended.stdout
     assert shared_setup.roles() == {"read:messages"}
     shared_setup.check_no_secret_in(ended.stdout + ended.stderr)
@@ -242,17 +243,16 @@ def test_env_files_contain_what_the_folders_read_and_nothing_that_derives_from_t
         assert json.loads((provisioned.directory / file).read_text())["type"] == kind
 
 
-@pytest.mark.parametrize("address", ["http://localhost:5001", r"http://x/'${HOME}\' #\n", "x\ty"])
-def test_an_api_address_edited_by_hand_is_kept(provisioned: Setup, address: str) -> None:
-    file = provisioned.directory / "service-user-pat/.env"
+@pytest.mark.parametrize("address", ["http://localhost:5001", "http://x/'${HOME}\\' #\n\t"])
+def test_an_api_address_edited_by_hand_is_kept(setup: Setup, address: str) -> None:
+    setup.run()
     escaped = address.replace("\\", "\\\\").replace("'", "\\'")
-    values = [line for line in file.read_text().splitlines() if "API_BASE_URL" not in line]
-    spoiled = "\n".join(values).replace("ACCESS_TOKEN=", "ACCESS_TOKEN=0")
-    file.write_text(f"{spoiled}\nAPI_BASE_URL='{escaped}'\n")
+    setup.replace("service-user-pat/.env", "http://localhost:5000", f"'{escaped}'")
+    setup.replace("service-user-pat/.env", "ACCESS_TOKEN=", "ACCESS_TOKEN=0")
 
-    provisioned.run()
+    setup.run()
 
-    assert provisioned.env("service-user-pat")["API_BASE_URL"] == address
+    assert setup.env("service-user-pat")["API_BASE_URL"] == address
 
 
 def test_second_run_makes_nothing(provisioned: Setup) -> None:
@@ -325,6 +325,7 @@ def test_a_role_that_an_existing_assignment_lacks_is_told(
         output = setup.run("--role=editor", status=2)
     assert "its role assignment lacks editor: add that in ZITADEL's console" in output
     assert "created role editor" in output
+    assert lines(output, "written") == []
     assert len(lines(setup.run(), "kept")) == 5
 
 
@@ -394,6 +395,21 @@ def test_another_project_has_users_of_its_own(tmp_path: Path) -> None:
             "service-user-client-credentials-more-quotes"
         )
         assert len(lines(first.run(), "kept")) == 5
+
+
+def test_a_token_that_only_one_api_knows_yet_is_waited_for(
+    provisioned: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    introspect, lags = provision.introspect, iter([True, True])
+
+    def lagging(run: object, name: str, token: str) -> object:
+        is_new = name == "api-jwt" and token != "x" and next(lags, False)
+        return {"active": False} if is_new else introspect(run, name, token)
+
+    monkeypatch.setattr(provision, "introspect", lagging)
+    output = provisioned.run()
+    assert next(lags, None) is None
+    assert len(lines(output, "kept")) == len(lines(output, "proved")) == 5
 
 
 # What else is in the folders
@@ -614,13 +630,19 @@ def test_a_token_where_its_file_is_expected_is_not_shown(offline: Setup, content
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--domain", TOKEN], ["--domain", f"https://{TOKEN}"], ["--domain=x", TOKEN]]
+    ("arguments", "told"),
+    [
+        (["--domain", TOKEN], "--domain is not an address"),
+        (["--domain", f"https://{TOKEN}"], "--domain is not an address"),
+        (["--domain", "https://zitadel.example", TOKEN], "an argument that belongs to no option"),
+    ],
 )
 def test_a_token_elsewhere_on_the_command_line_is_not_shown(
-    offline: Setup, arguments: list[str]
+    offline: Setup, arguments: list[str], told: str
 ) -> None:
     status, output = in_process("--token-file", str(offline.token_file), *arguments)
     assert status == 2
+    assert told in output
     assert TOKEN not in output and TOKEN.lower() not in output
 
 
@@ -786,6 +808,12 @@ def test_https_where_http_is_spoken_is_told(offline: Setup, upstream: Upstream) 
     assert "doesn't speak https: is it http:// instead?" in output
 
 
+def test_plain_http_is_not_recommended_for_another_machine() -> None:
+    error = requests.exceptions.SSLError("wrong version number")
+    problem = provision.connection_problem(error, "https://zitadel.example")
+    assert problem.endswith("doesn't speak https: check the address and its port.")
+
+
 def test_http_where_https_is_spoken_is_told(offline: Setup, tmp_path: Path) -> None:
     upstream = Upstream(tls(tmp_path)[0])
     output = offline.run(status=2, domain=upstream.base_url.replace("https:", "http:"))
@@ -854,14 +882,17 @@ def test_a_loopback_address_is_never_reached_through_a_proxy(
     assert upstream.forms == []
 
 
-def test_a_zitadel_behind_a_proxy_is_reached_through_it(offline: Setup, upstream: Upstream) -> None:
+@pytest.mark.parametrize("status", [407, 502])
+def test_a_zitadel_behind_a_proxy_is_reached_through_it(
+    offline: Setup, upstream: Upstream, status: int
+) -> None:
     domain = "http://zitadel.example"
     upstream.paths[f"{domain}{DISCOVERY}"] = {"issuer": domain}
-    upstream.answer(b"", 502)
+    upstream.answer(b"", status)
     proxy = upstream.base_url.replace("//", "//someone:s3cret@")
     output = offline.run(status=2, domain=domain, HTTP_PROXY=proxy)
     address = upstream.base_url.removeprefix("http://")
-    assert f"can't answer now through the proxy {address} (status 502)" in output
+    assert f"can't answer now through the proxy {address} (status {status})" in output
     assert upstream.authorizations == [None, f"Bearer {TOKEN}"]
     assert "warning: http://zitadel.example is not encrypted" in output
     assert "s3cret" not in output
