@@ -1,10 +1,18 @@
-"""Create in a ZITADEL all that the five folders need, and write their .env and key files.
+"""Create everything the five folders need in a ZITADEL, and write their .env and key files.
 
     python provision.py --domain https://example.zitadel.cloud --token-file admin.pat
 
-The token file holds the personal access token of a service user that is Org Owner (or IAM Owner).
-Running it again is safe: what works is kept, and only what is missing or refused is made anew.
-`--delete` removes from ZITADEL what it made.
+The token file contains a personal access token of a service account that is an Org Owner (or IAM
+Owner). You can safely run this again: what works is kept, and only what is missing or rejected is
+created. In the organization of that service account it creates:
+
+    project             Quotes, with the role read:messages (see --project-name and --role)
+    APIs in it          api-jwt, with a key, and api-basic-authentication, with a client secret
+    service accounts    service-user-jwt, with a key; service-user-client-credentials, with a
+                        client secret; service-user-pat, with a personal access token
+    role assignments    the role in the project for each of the three
+
+Another project's name is appended to the service accounts' names: service-user-pat-my-project.
 """
 
 from __future__ import annotations
@@ -15,12 +23,15 @@ import io
 import json
 import os
 import re
+import shlex
+import ssl
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote_plus, urlsplit
@@ -28,27 +39,51 @@ from urllib.parse import quote_plus, urlsplit
 import jwt
 import requests
 from dotenv import dotenv_values
+from requests.utils import select_proxy
 
+ROOT = Path(__file__).resolve().parent
 APIS = ("api-jwt", "api-basic-authentication")
 USERS = ("service-user-jwt", "service-user-client-credentials", "service-user-pat")
-KEY_FILES = {  # folder: the variable that names the file, the file
-    "api-jwt": ("API_PRIVATE_KEY_FILE", "api-key-file.json"),
-    "service-user-jwt": ("CLIENT_PRIVATE_KEY_FILE_PATH", "client-key-file.json"),
-}
-ROLE = "read:messages"
+GITIGNORE = """\
+# Secrets: never commit them.
+*.env*
+!.env.example
+*key-file*.json*
+[0-9]*.json*
+*.key*
+*.pem*
+*.pat
+*.pat[.~#]*
+token*.txt*
+.provision-*
+"""
 ROLES_CLAIM = "urn:zitadel:iam:org:project:roles"
 DEFAULT_PROJECT = "Quotes"
+DEFAULT_ROLE = "read:messages"
 MARKER = "# Written by provision.py "
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 TIMEOUTS = (5, 30)  # seconds: to connect, and for each read
-LAG_SECONDS = 15  # how long ZITADEL may not know or not list what was just made
+LAG_SECONDS = 15  # how long ZITADEL may take to know or list new objects
 PROOF_SECONDS = 20  # how long a new credential may stay unknown
 PROJECTS = "/zitadel.project.v2.ProjectService"
 APPLICATIONS = "/zitadel.application.v2.ApplicationService"
 USER_SERVICE = "/zitadel.user.v2.UserService"
 AUTHORIZATIONS = "/zitadel.authorization.v2.AuthorizationService"
-ONE_API = "its token is not yet active for both APIs"
-NO_ROLE = f"it lacks the role {ROLE}, which its authorization in ZITADEL's console needs"
+CREDENTIALS = {  # folder: what it contains, the call that creates it, the answer's field
+    "api-jwt": ("key", f"{APPLICATIONS}/CreateApplicationKey", "keyDetails"),
+    "api-basic-authentication": ("secret", f"{APPLICATIONS}/GenerateClientSecret", "clientSecret"),
+    "service-user-jwt": ("key", f"{USER_SERVICE}/AddKey", "keyContent"),
+    "service-user-client-credentials": ("secret", f"{USER_SERVICE}/AddSecret", "clientSecret"),
+    "service-user-pat": ("access token", f"{USER_SERVICE}/AddPersonalAccessToken", "token"),
+}
+SECRETS = {  # folder: the variable
+    "api-basic-authentication": "API_CLIENT_SECRET",
+    "service-user-client-credentials": "CLIENT_SECRET",
+    "service-user-pat": "PERSONAL_ACCESS_TOKEN",
+}
+KEY_FILES = {  # folder: the variable that names the file, the file
+    "api-jwt": ("API_PRIVATE_KEY_FILE", "api-key-file.json"),
+    "service-user-jwt": ("CLIENT_PRIVATE_KEY_FILE_PATH", "client-key-file.json"),
+}
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -58,41 +93,185 @@ class ProvisionError(Exception):
     """What went wrong, in sentences for the person who started this."""
 
 
-class RefusedError(ProvisionError):
-    """ZITADEL refused a call, so that it changed nothing."""
+class RejectedError(ProvisionError):
+    """ZITADEL rejected a call, so nothing changed."""
 
 
-class Progress:
-    """Print each step, and remember what was changed."""
+# Small helpers, some of them also for diagnose.py
 
-    def __init__(self) -> None:
-        self.changes: list[str] = []
 
-    def __call__(self, word: str, what: str) -> None:
-        """Print one line: what happened to what."""
-        print(f"{word:<9}{what}", flush=True)
-        if word in ("created", "moved", "written", "deleted"):
-            self.changes.append(f"{word} {what}")
+def printable(text: object) -> str:
+    """Return the text with unprintable characters escaped: it may come from anywhere."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def read_text(file: Path) -> str:
+    """Return the file's text, "" if it isn't there."""
+    return file.read_text(encoding="utf-8-sig", errors="replace") if file.is_file() else ""
+
+
+def json_object(text: str | bytes) -> Json:
+    """Return the JSON object that the text is, an empty one if it is anything else."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def slug(name: str) -> str:
+    """Return the name in lower case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def wait(attempt: Callable[[], T], seconds: float) -> T:
+    """Repeat `attempt` until it returns something true or time runs out; return its last result."""
+    deadline = time.monotonic() + seconds
+    while not (result := attempt()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return result
+
+
+# Connections, also for diagnose.py
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether the address is this machine's own."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def session_for(url: str) -> requests.Session:
+    """Return a session with the environment's certificate file and, unless `url` is local, proxy.
+
+    As it doesn't consult the environment any more, requests never sends a password from ~/.netrc.
+    """
+    session = requests.Session()
+    settings = session.merge_environment_settings(url, {}, None, None, None)
+    session.verify = settings["verify"]
+    session.proxies = {} if is_loopback(url) else settings["proxies"]
+    session.trust_env = False
+    return session
+
+
+def through_proxy(url: str) -> str:
+    """Return " through the proxy …", without its password, or "" if `url` is reached directly."""
+    proxy = select_proxy(url, session_for(url).proxies) or ""
+    address = proxy.rpartition("@")[2].rpartition("//")[2]
+    return f" through the proxy {address}" if address else ""
+
+
+def connection_problem(error: Exception, url: str) -> str:
+    """Return, in sentences, why there is no answer from `url`, and the remedy.
+
+    `error` is what requests raised: one of its own exceptions, or an OSError or ValueError that it
+    doesn't wrap.
+    """
+    causes: list[BaseException] = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return certificate_problem(cause.verify_code, url)
+    if type(error) is OSError or any(getattr(cause, "library", "") == "X509" for cause in causes):
+        return f"{bundle_variable()} doesn't name a file with certificates: correct or remove it."
+    through = through_proxy(url)
+    if isinstance(error, requests.exceptions.SSLError):
+        remedy = "is it http:// instead?" if is_loopback(url) else "check the address and its port."
+        return f"{url} doesn't speak https{through}: {remedy}"
+    if isinstance(error, requests.Timeout):
+        return f"{url} didn't answer in time{through}: try again."
+    tunnel = re.search(r"Tunnel connection failed: [^')]*", str(error))
+    detail = tunnel[0] if tunnel else getattr(causes[-1], "strerror", "") or type(error).__name__
+    proxy = " and the proxy works" if through else ", or set HTTPS_PROXY if you need a proxy"
+    return (
+        f"{url} can't be reached{through} ({detail}): check the address (http:// or https://?) and "
+        f"whether the server is running{'' if is_loopback(url) else proxy}."
+    )
+
+
+def bundle_variable() -> str:
+    """Return the name of the variable that names a file with certificates, "" if none does."""
+    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    return next((name for name in names if os.environ.get(name)), "")
+
+
+def certificate_problem(code: int, url: str) -> str:
+    """Return, in sentences, what is wrong with the certificate of `url`: `code` is OpenSSL's."""
+    what = f"The certificate of {url}{through_proxy(url)}"
+    if code in (9, 10):  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+        state = "isn't valid yet" if code == 9 else "has expired"
+        now = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
+        return f"{what} {state}: renew it, or correct this machine's clock if it isn't {now}."
+    if code in (62, 64):  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+        return f"{what} is for another host: use the name in it, or have it issued for this one."
+    if variable := bundle_variable():
+        return (
+            f"{what} isn't signed by an authority in {os.environ[variable]}, which {variable} "
+            "names: add the certificate of the authority that signed it."
+        )
+    return (
+        f"{what} is signed by an unknown authority: name the file with that authority's "
+        "certificate in the variable REQUESTS_CA_BUNDLE."
+    )
+
+
+def address_problem(answer: requests.Response, domain: str, setting: str) -> str:
+    """Return, in sentences, why `domain` isn't ZITADEL's own address; "" if it is.
+
+    `answer` is the one from /.well-known/openid-configuration there, and `setting` is where the
+    user put the address.
+    """
+    if "Instance not found" in answer.text:
+        return (
+            f"A ZITADEL answers at {domain}, but not under its own domain: set {setting} to that. "
+            "localhost, 127.0.0.1 and a container's name are different domains. If this is its "
+            "own, a proxy in front of ZITADEL doesn't pass the Host header on (for nginx: "
+            "proxy_set_header Host $http_host)."
+        )
+    issuer = json_object(answer.content).get("issuer")
+    if answer.status_code != 200 or not isinstance(issuer, str):
+        return (
+            f"{domain} doesn't answer as ZITADEL does (status {answer.status_code}): is it the "
+            "address of your ZITADEL, with https:// or http:// as expected?"
+        )
+    if issuer == domain:
+        return ""
+    if issuer.startswith("http:") and not (is_loopback(issuer) and domain.startswith("http:")):
+        return (
+            f"This ZITADEL calls itself {issuer}, since its setting ExternalSecure is off: turn it "
+            f"on (ZITADEL_EXTERNALSECURE=true), and set {setting} to its https address."
+        )
+    problem = f"This ZITADEL calls itself {issuer}: set {setting} to that."
+    if is_loopback(domain) and issuer == domain.replace("http:", "https:"):
+        problem += (
+            " If it doesn't speak https there, turn its setting ExternalSecure off "
+            "(ZITADEL_EXTERNALSECURE=false)."
+        )
+    return problem
 
 
 class Zitadel:
-    """The ZITADEL at `domain`, called with the administrator's token where that is needed."""
+    """The ZITADEL at `domain`, called with the administrator's token where that is required."""
 
     def __init__(self, domain: str, token: str) -> None:
         self.domain = domain
         self._token = token
-        self._session = requests.Session()
+        self._session = session_for(domain)
 
     def call(self, path: str, body: Json | None = None) -> Json:
         """Return the answer to a call as the administrator: POST, or GET without a `body`.
 
-        It is empty if ZITADEL has already what is to be created, or no longer what is to be
-        deleted. It waits for what ZITADEL doesn't know yet, since that may have just been made.
+        Empty if the object already exists or is already gone; unknown objects are waited for, as
+        they may be new.
         """
         deadline = time.monotonic() + LAG_SECONDS
         while True:
             answer = self.send(path, f"Bearer {self._token}", body=body)
-            content = json_object(answer)
+            content = json_object(answer.content)
             if answer.status_code == 200:
                 return content
             not_found = content.get("code") == "not_found"
@@ -102,16 +281,13 @@ class Zitadel:
             forbidden = "membership not found" in str(content.get("message"))
             if not may_pass or forbidden or time.monotonic() > deadline:
                 content["message"] = str(content.get("message")).replace(self._token, "…")
-                raise refusal(path, answer.status_code, content)
+                raise rejection(path, answer.status_code, content)
             time.sleep(0.5)
 
     def send(
         self, path: str, authorization: str = "", *, body: Json | None = None, form: Any = None
     ) -> requests.Response:
-        """Send one request; raise ProvisionError when no usable answer comes.
-
-        With an `auth` that does nothing, requests doesn't look into ~/.netrc.
-        """
+        """Send one request; raise ProvisionError when no usable answer comes."""
         try:
             answer = self._session.request(
                 "GET" if body is None and form is None else "POST",
@@ -119,61 +295,49 @@ class Zitadel:
                 json=body,
                 data=form,
                 headers={"Authorization": authorization} if authorization else {},
-                auth=lambda request: request,
                 timeout=TIMEOUTS,
                 allow_redirects=False,
             )
-        except (OSError, ValueError) as error:  # requests' own ones and a few that it lets through
-            if "CERTIFICATE_VERIFY_FAILED" in str(error) or type(error) is OSError:
-                raise ProvisionError(
-                    f"The certificate of {self.domain} isn't trusted: name the file of its "
-                    "authority in the variable REQUESTS_CA_BUNDLE."
-                ) from None
-            if isinstance(error, requests.exceptions.SSLError):
-                raise ProvisionError(
-                    f"{self.domain} doesn't speak https: is it http:// instead?"
-                ) from None
-            if isinstance(error, requests.Timeout):
-                raise ProvisionError(f"{self.domain} didn't answer in time: try again.") from None
+        except (OSError, ValueError) as error:  # requests' exceptions and a few it doesn't wrap
+            raise ProvisionError(connection_problem(error, self.domain)) from None
+        status = answer.status_code
+        if 300 <= status < 400:
             raise ProvisionError(
-                f"{self.domain} can't be reached ({type(error).__name__}): check the address, "
-                "whether ZITADEL runs there, and the proxy if you have one."
-            ) from None
-        if 300 <= answer.status_code < 400:
-            raise ProvisionError(
-                f"{self.domain} answers with a redirect: give --domain the address where ZITADEL "
-                "itself answers (https:// instead of http://, perhaps)."
+                f"{self.domain} redirects to {answer.headers.get('Location')}: set --domain to the "
+                "address where ZITADEL itself answers."
             )
-        if answer.status_code in (408, 429, 502, 503, 504):
-            status = answer.status_code
-            raise ProvisionError(f"{self.domain} can't answer at the moment (status {status}).")
+        if status in (407, 408, 429, 502, 503, 504):
+            through = through_proxy(self.domain)
+            raise ProvisionError(f"{self.domain} can't answer now{through} (status {status}).")
         return answer
 
 
-def refusal(path: str, status: int, content: Json) -> RefusedError:
-    """Return the error that tells why ZITADEL refused the administrator's call."""
+def rejection(path: str, status: int, content: Json) -> RejectedError:
+    """Return the error that says why ZITADEL rejected the administrator's call."""
     name = path.rsplit("/", 1)[-1]
     message = content["message"]
     if status == 401:
-        return RefusedError(
-            "ZITADEL doesn't accept the administrator's token: it is wrong, expired, or of "
-            "another ZITADEL. Make a new personal access token for its service user."
+        return RejectedError(
+            "ZITADEL doesn't accept the administrator's token: it is wrong, expired, or from "
+            "another ZITADEL. Create a new personal access token for its service account."
         )
     if status == 403 or "membership not found" in message:
-        return RefusedError(
-            "The administrator's token is valid, but its service user may not do this "
-            f"({name}): make it an Org Owner in ZITADEL's console, under Organization."
+        return RejectedError(
+            "The administrator's token is valid, but its service account is not allowed to do this "
+            f"({name}): make it an Org Owner in ZITADEL's console, under Organization, "
+            "Administrators (until 4.9: Managers)."
         )
     if status == 404 and content.get("code") != "not_found":
-        return RefusedError(
-            f"This ZITADEL doesn't know the call {path}: it is too old for provision.py. "
-            "Update it, or create everything by hand as the folders' READMEs say."
+        return RejectedError(
+            f"provision.py requires ZITADEL 4.6 or newer: this one doesn't know {name}. Everything "
+            "else works with 2.71 and newer: create the project, the APIs and the service accounts "
+            "by hand, as the folders' READMEs describe."
         )
-    return RefusedError(f"ZITADEL refused {name} with status {status}: {message}")
+    return RejectedError(f"ZITADEL rejected {name} with status {status}: {message}")
 
 
 class Folder:
-    """One of the five folders, and what lies in it for the ZITADEL at `domain`."""
+    """One of the five folders, and what is in it for the ZITADEL at `domain`."""
 
     def __init__(self, path: Path, domain: str) -> None:
         self.path = path
@@ -187,7 +351,7 @@ class Folder:
     def read(self) -> None:
         """Read the .env and the key file that it names.
 
-        What makes no sense, or is for another ZITADEL, counts as empty.
+        Invalid values, or those for another ZITADEL, count as missing.
         """
         text = read_text(self.env_file)
         self.written_here = text.startswith(MARKER)
@@ -195,11 +359,7 @@ class Folder:
         self.values = {name: value or "" for name, value in values.items()}
         if self.get("ZITADEL_DOMAIN").rstrip("/") != self.domain:
             self.values = {}
-        try:
-            key = json.loads(read_text(self.path / self.get(self.key_variable)))
-        except ValueError:
-            key = None
-        self.key: Json = key if isinstance(key, dict) else {}
+        self.key = json_object(read_text(self.path / self.get(self.key_variable)))
 
     def get(self, name: str) -> str:
         """Return the .env's value of `name`, "" if it has none."""
@@ -207,78 +367,70 @@ class Folder:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether a file lies here that provision.py didn't write."""
+        """Whether it contains a file not written by provision.py."""
         return not self.written_here and any(os.path.lexists(file) for file in self.files)
 
 
-@dataclass
 class Run:
     """What the steps share."""
 
-    zitadel: Zitadel
-    say: Progress
-    folders: dict[str, Folder]
-    organization: str
-    project_name: str
-    use_existing_project: bool
-    expiration: str
-
-    def __post_init__(self) -> None:
+    def __init__(self, zitadel: Zitadel, options: argparse.Namespace, changes: list[str]) -> None:
         """Note which projects are ours: those that the .env files written here name.
 
         Until a .env names a new project, the claim file does, which is written before the project
         is created: a run that was killed in between still knows it as its own.
         """
+        self.zitadel = zitadel
+        self.changes = changes
+        self.organization: str = zitadel.call("/management/v1/orgs/me")["org"]["id"]
+        self.project_name: str = options.project_name
+        self.use_existing_project: bool = options.use_existing_project
+        self.roles = list(dict.fromkeys(options.role or [DEFAULT_ROLE]))
+        end = datetime.now(timezone.utc) + timedelta(days=options.expires_in_days)
+        self.expiration = f"{end:%Y-%m-%dT%H:%M:%SZ}"
+        paths = (options.directory / name for name in (*APIS, *USERS))
+        self.folders = {path.name: Folder(path, zitadel.domain) for path in paths}
         folders = [folder for folder in self.folders.values() if folder.written_here]
         self.known_projects = {folder.get("PROJECT_ID") for folder in folders} - {""}
         self.claim_file = self.folders["service-user-jwt"].path / ".provision-project"
-        self.claim = f"{self.zitadel.domain} {self.project_name}"
+        self.claim = f"{zitadel.domain} {self.project_name}"
+
+    def say(self, word: str, what: str) -> None:
+        """Print one line: what happened to what."""
+        print(printable(f"{word:<9}{what}"), flush=True)
+
+    def changed(self, word: str, what: str) -> None:
+        """Print one line about a change, and remember it."""
+        self.say(word, what)
+        self.changes.append(f"{word} {what}")
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the claim file names this project."""
+        return read_text(self.claim_file) == self.claim
 
     def owns(self, project_id: str) -> bool:
-        """Tell whether the project was made from here, or may be used all the same."""
-        is_claimed = read_text(self.claim_file) == self.claim
-        return self.use_existing_project or is_claimed or project_id in self.known_projects
+        """Tell whether the project was created from here, or may be used anyway."""
+        return self.use_existing_project or self.is_claimed or project_id in self.known_projects
 
     def username(self, name: str) -> str:
-        """Return the user name: unlike projects' names, ZITADEL lets it exist only once."""
+        """Return the username: usernames, unlike project names, must be unique."""
         return name if self.project_name == DEFAULT_PROJECT else f"{name}-{slug(self.project_name)}"
 
 
-# Small helpers
+@dataclass
+class Problem:
+    """What keeps a folder's files from working, and whether new credentials would help."""
 
-
-def json_object(answer: requests.Response) -> Json:
-    """Return the answer's JSON object, an empty one if it is something else."""
-    try:
-        content = answer.json()
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def read_text(file: Path) -> str:
-    """Return the file's text, "" if it isn't there."""
-    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-
-
-def slug(name: str) -> str:
-    """Return the name in lower case letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-def wait(attempt: Callable[[], T], seconds: float) -> T:
-    """Repeat `attempt` until it returns something true or the time is over; return its last."""
-    deadline = time.monotonic() + seconds
-    while not (result := attempt()) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return result
+    text: str
+    credentials_work: bool = False
 
 
 # Finding and creating
 
 
 def find_project(run: Run) -> Json | None:
-    """Return the project as ZITADEL lists it; refuse one that may be somebody else's."""
+    """Return the project as ZITADEL lists it; raise ProvisionError if it may not be ours."""
     query = {"projectName": run.project_name, "method": "TEXT_FILTER_METHOD_EQUALS"}
     body = {"filters": [{"projectNameFilter": query}]}
     for project in run.zitadel.call(f"{PROJECTS}/ListProjects", body).get("projects", []):
@@ -287,9 +439,9 @@ def find_project(run: Run) -> Json | None:
         if run.owns(project["projectId"]):
             return dict(project)
         raise ProvisionError(
-            f"ZITADEL has a project {run.project_name} already, and no .env file here tells that "
-            "provision.py made it. Choose another name with --project-name, or let it be used "
-            "with --use-existing-project."
+            f"ZITADEL already has a project {run.project_name}, and no .env here shows that "
+            "provision.py created it. Choose another --project-name, or pass "
+            "--use-existing-project."
         )
     return None
 
@@ -297,15 +449,13 @@ def find_project(run: Run) -> Json | None:
 def find_application(run: Run, project_id: str, name: str) -> Json | None:
     """Return the API as ZITADEL lists it."""
     body = {"filters": [{"projectIdFilter": {"projectId": project_id}}]}
-    answer = run.zitadel.call(f"{APPLICATIONS}/ListApplications", body)
-    for application in answer.get("applications", []):
-        if application["name"] == name:
-            return dict(application)
-    return None
+    listed = run.zitadel.call(f"{APPLICATIONS}/ListApplications", body).get("applications", [])
+    found: Json | None = next((api for api in listed if api["name"] == name), None)
+    return found
 
 
 def find_user(run: Run, username: str) -> Json | None:
-    """Return the service user's id as ZITADEL lists it."""
+    """Return the service account's id as ZITADEL lists it."""
     query = {"userName": username, "method": "TEXT_QUERY_METHOD_EQUALS"}
     body = {"queries": [{"userNameQuery": query}]}
     for user in run.zitadel.call(f"{USER_SERVICE}/ListUsers", body).get("result", []):
@@ -318,26 +468,31 @@ def find_user(run: Run, username: str) -> Json | None:
 def create(run: Run, what: str, path: str, body: Json) -> Json:
     """Create something and return ZITADEL's answer, an empty one if it has that already."""
     answer = run.zitadel.call(path, body)
-    run.say("created" if answer else "exists", what)
+    if answer:
+        run.changed("created", what)
+    else:
+        run.say("exists", what)
     return answer
 
 
-def ensure(run: Run, what: str, find: Callable[[], Json | None], path: str, body: Json) -> Json:
-    """Return what `find` finds, or create it."""
+def ensure(
+    run: Run, what: str, find: Callable[[], Json | None], path: str, body: Json
+) -> tuple[Json, bool]:
+    """Return what `find` finds and False, or create it and return it and True."""
     if found := find():
         run.say("exists", what)
-        return found
+        return found, False
     if created := create(run, what, path, body):
-        return created
+        return created, True
     if found := wait(find, LAG_SECONDS):  # the lists lag behind
-        return found
+        return found, False
     raise ProvisionError(
-        f"ZITADEL says that it has the {what}, but doesn't list it in your organization: "
-        "another organization may have that name. Try again, or take another --project-name."
+        f"ZITADEL reports that the {what} exists, but not in your organization: another one may "
+        "have that name. Try again, or choose another --project-name."
     )
 
 
-# Using the credentials that lie in the files
+# Using the credentials in the files
 
 
 def basic(client_id: str, secret: str) -> str:
@@ -359,7 +514,7 @@ def assertion(folder: Folder, identity: str) -> str:
 
 
 def introspect(run: Run, name: str, token: str) -> Json | None:
-    """Return what ZITADEL tells the API about the token, None if it refuses the API itself."""
+    """Return what ZITADEL tells the API about the token, None if it rejects the API itself."""
     folder = run.folders[name]
     form = {"token": token}
     authorization = ""
@@ -369,11 +524,11 @@ def introspect(run: Run, name: str, token: str) -> Json | None:
     else:
         authorization = basic(folder.get("API_CLIENT_ID"), folder.get("API_CLIENT_SECRET"))
     answer = run.zitadel.send("/oauth/v2/introspect", authorization, form=form)
-    return json_object(answer) if answer.status_code == 200 else None
+    return json_object(answer.content) if answer.status_code == 200 else None
 
 
 def user_token(run: Run, name: str, project_id: str) -> str:
-    """Return a token got with what lies in the service user's folder, "" if it is refused."""
+    """Return a token fetched with the service account's files, "" if ZITADEL gives none."""
     folder = run.folders[name]
     if folder.get("PROJECT_ID") != project_id:
         return ""
@@ -388,88 +543,109 @@ def user_token(run: Run, name: str, project_id: str) -> str:
         form["grant_type"] = "client_credentials"
         authorization = basic(folder.get("CLIENT_ID"), folder.get("CLIENT_SECRET"))
     answer = run.zitadel.send("/oauth/v2/token", authorization, form=form)
-    return str(json_object(answer).get("access_token", ""))
+    return str(json_object(answer.content).get("access_token", ""))
 
 
-def api_problem(run: Run, name: str, project_id: str) -> str:
-    """Return what keeps the folder's files from working as the project's API, or ""."""
+def find_problem(run: Run, name: str, project_id: str) -> Problem | None:
+    """Return what keeps the folder's files from working, None if they do."""
+    return (api_problem if name in APIS else user_problem)(run, name, project_id)
+
+
+def api_problem(run: Run, name: str, project_id: str) -> Problem | None:
+    """Return what keeps the folder's files from working as the project's API."""
     folder = run.folders[name]
     client_id = folder.key.get("clientId") if name == "api-jwt" else folder.get("API_CLIENT_ID")
     application = find_application(run, project_id, name)
     if not application or application["apiConfiguration"]["clientId"] != client_id:
-        return "its files are for another API"
+        return Problem("its files are for another API")
     if introspect(run, name, "x") is None:
-        return "ZITADEL refuses its credentials (is this machine's clock right?)"
-    return ""
+        return Problem("ZITADEL rejects its credentials (is this machine's clock right?)")
+    return None
 
 
-def user_problem(run: Run, name: str, project_id: str) -> str:
-    """Return what keeps the folder's files from working as the service user's, or ""."""
+def user_problem(run: Run, name: str, project_id: str) -> Problem | None:
+    """Return what keeps the folder's files from working as the service account's."""
     token = user_token(run, name, project_id)
     if not token:
-        return "ZITADEL gives no token for it (is this machine's clock right?)"
+        return Problem("ZITADEL gives it no token (is this machine's clock right?)")
     user = find_user(run, run.username(name)) or {}
     answers = [introspect(run, api, token) for api in APIS]
-    # Where the API itself is refused, which is repaired first, it can't tell about the token.
+    # An API that is itself rejected is repaired first, and can't tell about the token until then.
     told = [answer for answer in answers if answer is not None]
     is_active = [answer.get("sub", "") == user.get("id") for answer in told]
     if not any(is_active):
-        return "its token is not active for the APIs, or another user's"
+        return Problem("its token isn't active for the APIs, or is another account's")
     if not all(is_active):
-        return ONE_API
-    if any(ROLE not in answer.get(ROLES_CLAIM, {}) for answer in told):
-        return NO_ROLE
-    return ""
+        return Problem("its token isn't active for both APIs yet", credentials_work=True)
+    held = [answer.get(ROLES_CLAIM, {}) for answer in told]
+    if missing := [role for role in run.roles if any(role not in roles for roles in held)]:
+        return Problem(
+            f"its role assignment lacks {', '.join(missing)}: add that in ZITADEL's console, under "
+            "the project's Role Assignments (until 4.9: Authorizations), and run this again",
+            credentials_work=True,
+        )
+    return None
 
 
 def works(run: Run, name: str, project_id: str) -> bool:
-    """Tell whether ZITADEL accepts the folder's files, even if the user's role isn't there yet."""
-    if name in APIS:
-        return not api_problem(run, name, project_id)
-    return user_problem(run, name, project_id) in ("", NO_ROLE, ONE_API)
+    """Tell whether ZITADEL accepts the folder's files, even if a role isn't assigned yet."""
+    problem = find_problem(run, name, project_id)
+    return problem is None or problem.credentials_work
 
 
 def prove(run: Run, name: str, project_id: str) -> None:
     """Wait until the folder's files work fully, and say so."""
-    find_problem = api_problem if name in APIS else user_problem
     deadline = time.monotonic() + PROOF_SECONDS
     while problem := find_problem(run, name, project_id):
         if time.monotonic() > deadline:
-            raise ProvisionError(f"{name} didn't work within {PROOF_SECONDS} seconds: {problem}.")
+            after = f"{name} didn't work within {PROOF_SECONDS} seconds"
+            raise ProvisionError(f"{after}: {problem.text}.")
         time.sleep(0.5)
-    user_proof = f"its token is active for both APIs, with role {ROLE}"
-    run.say("proved", f"{name}: {'it may introspect tokens' if name in APIS else user_proof}")
+    proof = "it may introspect tokens"
+    if name in USERS:
+        proof = f"its token is active for both APIs, with {' and '.join(run.roles)}"
+    run.say("proved", f"{name}: {proof}")
 
 
 # Writing files
 
 
-def write(run: Run, file: Path, text: str) -> None:
-    """Write the file whole or not at all, for its owner only; move an older one aside."""
-    shown = f"{file.parent.name}/{file.name}"
+def replace(file: Path, text: str, aside: Path | None = None) -> None:
+    """Write the file whole or not at all, for its owner only; rename an older one to `aside`."""
     descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=".provision-")
     try:
         with open(descriptor, "w", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
-        if os.path.lexists(file):
-            aside, number = file.with_name(f"{file.name}.old"), 2
-            while os.path.lexists(aside):
-                aside, number = file.with_name(f"{file.name}.old.{number}"), number + 1
+        if aside:
             os.rename(file, aside)
-            run.say("moved", f"{shown} to {aside.name}")
         os.replace(temporary, file)
     except BaseException:
         os.unlink(temporary)
         raise
-    run.say("written", shown)
+
+
+def write(run: Run, file: Path, text: str) -> None:
+    """Write the file; keep an older one under another name."""
+    shown = f"{file.parent.name}/{file.name}"
+    if not os.path.lexists(file):
+        replace(file, text)
+    else:
+        aside, number = file.with_name(f"{file.name}.old"), 2
+        while os.path.lexists(aside):
+            aside, number = file.with_name(f"{file.name}.old.{number}"), number + 1
+        replace(file, text, aside)
+        run.changed("moved", f"{shown} to {aside.name}")
+    run.changed("written", shown)
 
 
 def write_folder(run: Run, name: str, own: dict[str, str], key: str = "") -> None:
-    """Write the folder's .env, and then its key file, whose owner the .env tells."""
+    """Write the folder's files: .env before the key file, since it shows whose key that is."""
     folder = run.folders[name]
+    if not os.path.lexists(folder.path / ".gitignore"):
+        write(run, folder.path / ".gitignore", GITIGNORE)
     values = {"ZITADEL_DOMAIN": folder.domain, **own}
     if name in USERS:
-        # The address of the API may have been changed by hand, and stays.
+        # The API's address is kept; it may have been edited by hand.
         kept = folder.get("API_BASE_URL") if folder.written_here else ""
         values["API_BASE_URL"] = kept or "http://localhost:5000"
     if folder.key_variable:
@@ -477,138 +653,116 @@ def write_folder(run: Run, name: str, own: dict[str, str], key: str = "") -> Non
     is_current = all(folder.get(variable) == value for variable, value in values.items())
     if not folder.written_here or not is_current:
         lines = [f"{MARKER}on {date.today()} for {folder.domain}"]
-        for variable, value in values.items():
-            escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-            lines.append(f"{variable}='{escaped}'")
+        lines += [f"{variable}={quoted(value)}" for variable, value in values.items()]
         write(run, folder.env_file, "\n".join(lines) + "\n")
     if key:
         write(run, folder.files[1], key)
     folder.read()
 
 
+def quoted(value: str) -> str:
+    """Return a .env's value, in quotes only if necessary: docker's --env-file would keep them."""
+    if re.fullmatch(r"[\w@%+=:,./~-]+", value, re.ASCII):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 # The steps
 
 
-def check_address(zitadel: Zitadel) -> None:
-    """Check, before the administrator's token is sent, that ZITADEL answers under this domain."""
-    answer = zitadel.send("/.well-known/openid-configuration")
-    if answer.status_code == 404 and "Instance not found" in answer.text:
-        raise ProvisionError(
-            f"A ZITADEL answers at {zitadel.domain}, but under another domain than its own: give "
-            "--domain its external domain, such as localhost instead of 127.0.0.1."
-        )
-    issuer = json_object(answer).get("issuer")
-    if answer.status_code != 200 or not issuer:
-        raise ProvisionError(
-            f"{zitadel.domain} doesn't answer as ZITADEL does (status {answer.status_code}): is it "
-            "the address of your ZITADEL, and https:// or http:// as it should be?"
-        )
-    if issuer != zitadel.domain:
-        raise ProvisionError(f"This ZITADEL's own address is {issuer!r}: give --domain that one.")
-
-
 def check_foreign_files(run: Run, force: bool) -> None:
-    """Stop if a folder holds files that somebody else wrote and that don't fit this project.
+    """Stop if a folder contains files that aren't ours and don't fit this project.
 
-    With `force`, show what is to be moved aside instead.
+    With `force`, show what will be renamed instead.
     """
     project = find_project(run)
     for name, folder in run.folders.items():
         if folder.is_foreign and not (project and works(run, name, project["projectId"])):
             if not force:
                 raise ProvisionError(
-                    f"{folder.path} holds {' or '.join(file.name for file in folder.files)} that "
-                    "provision.py didn't write and that doesn't fit this project. Move it away, or "
-                    "let provision.py move it aside and write its own with --force."
+                    f"{folder.path} contains {' or '.join(file.name for file in folder.files)} not "
+                    "written by provision.py and not for this project. Move it away, or use "
+                    "--force to rename it."
                 )
             for file in filter(os.path.lexists, folder.files):
-                run.say("note", f"{name}/{file.name} is to be moved aside: it isn't from here")
+                run.say("note", f"{name}/{file.name} will be renamed: it isn't from here")
 
 
 def provide_project(run: Run) -> str:
-    """See to it that the project exists and that a .env names it, and return its id."""
+    """Make sure that the project exists and that a .env names it; return its id."""
     if not find_project(run):
-        run.claim_file.write_text(run.claim, encoding="utf-8")
+        replace(run.claim_file, run.claim)
     what = f"project {run.project_name}"
     body = {"organizationId": run.organization, "name": run.project_name}
     try:
-        project = ensure(run, what, lambda: find_project(run), f"{PROJECTS}/CreateProject", body)
-    except RefusedError:
+        project, _ = ensure(run, what, lambda: find_project(run), f"{PROJECTS}/CreateProject", body)
+    except RejectedError:
         run.claim_file.unlink(missing_ok=True)
         raise
     project_id = str(project["projectId"])
-    if read_text(run.claim_file) == run.claim:
-        token_url = f"{run.zitadel.domain}/oauth/v2/token"
-        values = {"PROJECT_ID": project_id, "ZITADEL_TOKEN_URL": token_url}
-        write_folder(run, "service-user-jwt", values)
+    if run.is_claimed:
+        write_folder(run, "service-user-jwt", {"PROJECT_ID": project_id})
         run.claim_file.unlink()
     return project_id
 
 
 def provide_api(run: Run, project_id: str, name: str) -> None:
-    """See to it that the API exists and that its folder holds credentials that work."""
+    """Make sure that the API exists and that its folder contains credentials that work."""
     method = "PRIVATE_KEY_JWT" if name == "api-jwt" else "BASIC"
     configuration = {"authMethodType": f"API_AUTH_METHOD_TYPE_{method}"}
-    application = ensure(
+    application, is_new = ensure(
         run,
         f"API {name}",
         lambda: find_application(run, project_id, name),
         f"{APPLICATIONS}/CreateApplication",
         {"projectId": project_id, "name": name, "apiConfiguration": configuration},
     )
+    values = {"API_CLIENT_ID": application["apiConfiguration"]["clientId"]}
+    owner = {"projectId": project_id, "applicationId": application["applicationId"]}
     if works(run, name, project_id):
         run.say("kept", f"{name}: its credentials work")
-        return
-    owner = {"projectId": project_id, "applicationId": application["applicationId"]}
-    values = {"ZITADEL_INTROSPECTION_URL": f"{run.zitadel.domain}/oauth/v2/introspect"}
-    if name == "api-jwt":
-        path = f"{APPLICATIONS}/CreateApplicationKey"
-        body = {**owner, "expirationDate": run.expiration}
-        answer = create(run, f"key of {name}", path, body)
-        write_folder(run, name, values, base64.b64decode(answer["keyDetails"]).decode())
-        return
-    if f"created API {name}" not in run.say.changes:
-        run.say("note", f"a new secret of {name} ends the one that it has now, if any")
-    answer = create(run, f"secret of {name}", f"{APPLICATIONS}/GenerateClientSecret", owner)
-    values["API_CLIENT_ID"] = application["apiConfiguration"]["clientId"]
-    values["API_CLIENT_SECRET"] = answer["clientSecret"]
-    write_folder(run, name, values)
+    else:
+        renew(run, name, name, owner, {} if name == "api-jwt" else values, is_new)
 
 
 def provide_user(run: Run, project_id: str, name: str) -> None:
-    """See to it that the service user exists, has the role, and that its folder's files work."""
+    """Make sure that the service account exists, has the roles, and that its files work."""
     username = run.username(name)
     organization = {"organizationId": run.organization}
-    user = ensure(
+    user, is_new = ensure(
         run,
-        f"service user {username}",
+        f"service account {username}",
         lambda: find_user(run, username),
         f"{USER_SERVICE}/CreateUser",
         {**organization, "username": username, "machine": {"name": username}},
     )
     owner = {"userId": user["id"]}
-    grant = {**owner, "projectId": project_id, **organization, "roleKeys": [ROLE]}
-    create(run, f"role {ROLE} for {username}", f"{AUTHORIZATIONS}/CreateAuthorization", grant)
+    grant = {**owner, "projectId": project_id, **organization, "roleKeys": run.roles}
+    what = f"role assignment of {username}"
+    create(run, what, f"{AUTHORIZATIONS}/CreateAuthorization", grant)
+    values = {"PROJECT_ID": project_id}
+    if name == "service-user-client-credentials":
+        values["CLIENT_ID"] = username
     if works(run, name, project_id):
         run.say("kept", f"{name}: its credentials work")
-        return
-    expiring = {**owner, "expirationDate": run.expiration}
-    values = {"PROJECT_ID": project_id}
-    if name == "service-user-pat":
-        path = f"{USER_SERVICE}/AddPersonalAccessToken"
-        answer = create(run, f"access token of {username}", path, expiring)
-        write_folder(run, name, {**values, "PERSONAL_ACCESS_TOKEN": answer["token"]})
-        return
-    values["ZITADEL_TOKEN_URL"] = f"{run.zitadel.domain}/oauth/v2/token"
-    if name == "service-user-jwt":
-        answer = create(run, f"key of {username}", f"{USER_SERVICE}/AddKey", expiring)
-        write_folder(run, name, values, base64.b64decode(answer["keyContent"]).decode())
-        return
-    if f"created service user {username}" not in run.say.changes:
-        run.say("note", f"a new secret of {username} ends the one that it has now, if any")
-    answer = create(run, f"secret of {username}", f"{USER_SERVICE}/AddSecret", owner)
-    secret = answer["clientSecret"]
-    write_folder(run, name, {**values, "CLIENT_ID": username, "CLIENT_SECRET": secret})
+    else:
+        renew(run, name, username, owner, values, is_new)
+
+
+def renew(
+    run: Run, name: str, owner_name: str, owner: Json, values: dict[str, str], is_new: bool
+) -> None:
+    """Create a credential of the API or service account, and write its folder's files."""
+    kind, path, field = CREDENTIALS[name]
+    if kind != "secret":
+        owner = {**owner, "expirationDate": run.expiration}
+    elif not is_new:
+        run.say("note", f"a new secret of {owner_name} invalidates the current one, if any")
+    content = create(run, f"{kind} of {owner_name}", path, owner)[field]
+    if kind == "key":
+        write_folder(run, name, values, base64.b64decode(content).decode())
+    else:
+        write_folder(run, name, {**values, SECRETS[name]: content})
 
 
 def provision(run: Run, force: bool) -> None:
@@ -619,13 +773,11 @@ def provision(run: Run, force: bool) -> None:
             raise ProvisionError(f"{folder.path} can't be written to: see --directory.")
     check_foreign_files(run, force)
     project_id = provide_project(run)
-    role = {"projectId": project_id, "roleKey": ROLE, "displayName": "Read messages"}
-    create(run, f"role {ROLE}", f"{PROJECTS}/AddProjectRole", role)
-    for name in APIS:
-        provide_api(run, project_id, name)
-        prove(run, name, project_id)
-    for name in USERS:
-        provide_user(run, project_id, name)
+    for key in run.roles:
+        role = {"projectId": project_id, "roleKey": key, "displayName": key}
+        create(run, f"role {key}", f"{PROJECTS}/AddProjectRole", role)
+    for name in run.folders:
+        (provide_api if name in APIS else provide_user)(run, project_id, name)
         prove(run, name, project_id)
 
 
@@ -636,71 +788,97 @@ def delete(run: Run, yes: bool) -> None:
     if project or run.known_projects or run.use_existing_project:
         for username in map(run.username, USERS):
             if user := find_user(run, username):
-                what = f"service user {username} ({user['id']})"
+                what = f"service account {username} ({user['id']})"
                 doomed.append((what, f"{USER_SERVICE}/DeleteUser", {"userId": user["id"]}))
     if project:  # last, since it tells a run after an interruption that this is ours
         body = {"projectId": project["projectId"]}
         what = f"project {run.project_name} ({project['projectId']}) with all its APIs"
         doomed.append((what, f"{PROJECTS}/DeleteProject", body))
     if not doomed:
-        print(f"Nothing to delete: {run.zitadel.domain} has nothing that provision.py made here.")
+        print(f"Nothing to delete: provision.py created nothing here in {run.zitadel.domain}.")
         return
     print(f"This removes from {run.zitadel.domain}:")
     for what, _, _ in doomed:
-        print(f"  {what}")
+        print(printable(f"  {what}"))
     if not yes and not sys.stdin.isatty():
-        raise ProvisionError("There is no terminal to ask at: confirm with --yes.")
+        raise ProvisionError("Not a terminal: confirm with --yes.")
     if not yes and input("Remove all of this? [y/N] ").strip().lower() not in ("y", "yes"):
         raise ProvisionError("Not confirmed.")
     for what, path, body in doomed:
         run.zitadel.call(path, body)
-        run.say("deleted", what)
-    # Until the lists show it too: a new run would else find what is gone.
+        run.changed("deleted", what)
+    # Until the lists show it too: otherwise a new run would find deleted objects.
     names = [run.username(name) for name in USERS]
     wait(lambda: not find_project(run) and not any(find_user(run, n) for n in names), LAG_SECONDS)
-    print("The .env and key files in the folders are still there, but useless now.")
+    print("The .env and key files in the folders remain, but no longer work.")
+
+
+def show_next_steps(directory: Path) -> None:
+    """Print the commands that start an API and call it."""
+    print("\nEverything works.")
+    programs = {"api-jwt": "server.py", "service-user-pat": "call-api-with-pat.py"}
+    missing = [name for name, file in programs.items() if not (directory / name / file).exists()]
+    if missing:
+        print("First, copy the programs to their settings (likewise those of the other folders):")
+    for name in missing:
+        target = shlex.quote(str(directory / name))
+        print(f"  cp {shlex.quote(str(ROOT / name))}/*.py {target}")
+    print(f"Next, in two terminals, both in {directory}:")
+    print("  cd api-jwt && flask --app server run  # restart it if already running")
+    print("  cd service-user-pat && python call-api-with-pat.py")
 
 
 # The command line
 
 
 def domain_of(text: str) -> str:
-    """Return --domain as ZITADEL names itself: with its scheme, without a trailing slash."""
+    """Return --domain as ZITADEL names itself: with its scheme, without a trailing slash.
+
+    No message shows more of it than a host: by mistake, it may be a secret.
+    """
     domain = text.strip().lower()
     if re.search(r"[<>…]|your_|(^|//)your-", domain):
         raise ProvisionError("--domain is still a placeholder: give the address of your ZITADEL.")
     has_scheme = "://" in domain
     try:
         url = urlsplit(domain if has_scheme else f"https://{domain}")
-        usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
+        host = (url.hostname or "").encode("idna").decode()  # rejects what can't be looked up
+        usable = url.scheme in ("http", "https") and host and url.port != 0
     except ValueError:
         usable = False
     if not usable or re.search(r"[\s@\\]", domain):
         raise ProvisionError("--domain is not an address such as https://example.zitadel.cloud.")
-    if not has_scheme and url.hostname in LOOPBACK:
-        raise ProvisionError(f"--domain needs a scheme here: is it http://{domain}?")
+    if not has_scheme and (is_loopback(f"https://{domain}") or "." not in host):
+        raise ProvisionError("--domain requires a scheme here, as in http://localhost:8080.")
     if url.path.strip("/") or url.query or url.fragment:
         raise ProvisionError(
             "--domain has a path or a query: give only scheme and domain, such as "
             f"{url.scheme}://{url.netloc}."
         )
-    if url.scheme == "http" and url.hostname not in LOOPBACK:
-        warning = f"warning: {domain} is not encrypted: everybody on the way can read the secrets."
-        print(warning, file=sys.stderr)
+    if url.scheme == "http" and not is_loopback(domain):
+        warning = "is not encrypted: anyone on the network path can read the secrets."
+        print(f"warning: {domain} {warning}", file=sys.stderr)
     return f"{url.scheme}://{url.netloc}"
 
 
 def administrator_token(file: Path | None) -> str:
     """Return the administrator's token from the file, or from ZITADEL_ADMIN_TOKEN."""
+    token = os.environ.get("ZITADEL_ADMIN_TOKEN", "").strip()
     if file:
-        token = file.read_text("utf-8-sig", errors="replace").strip()
-    else:
-        token = os.environ.get("ZITADEL_ADMIN_TOKEN", "").strip()
-    if not token and not file:
+        try:
+            token = file.read_text("utf-8-sig", errors="replace").strip()
+        except OSError as error:  # the path isn't shown: by mistake, it may be the token
+            raise ProvisionError(
+                f"The file that --token-file names can't be read ({error.strerror}): pass the path "
+                "of a file that contains the token, not the token itself."
+            ) from None
+    elif not token:
         raise ProvisionError("Name a file with the administrator's token: --token-file admin.pat.")
     if not re.fullmatch(r"[A-Za-z0-9\-._~+/]+=*", token):  # RFC 6750, section 2.1
         source = file or "ZITADEL_ADMIN_TOKEN"
-        raise ProvisionError(f"{source} must hold a personal access token alone, on one line.")
+        raise ProvisionError(
+            f"{source} must contain a personal access token alone, on one line, in UTF-8."
+        )
     return token
 
 
@@ -712,7 +890,7 @@ def days(text: str) -> int:
 
 
 def project_name(text: str) -> str:
-    """Return the project's name from the command line; the service users' names come from it."""
+    """Return the project's name from the command line; the usernames are derived from it."""
     if not slug(text):
         raise argparse.ArgumentTypeError("must have at least one letter a-z or digit")
     return text.strip()
@@ -721,59 +899,56 @@ def project_name(text: str) -> str:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(
-        description="Create in a ZITADEL all that the five folders need, and write their files.",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Without --token-file, the token is taken from the variable ZITADEL_ADMIN_TOKEN.",
     )
     option = parser.add_argument
     option("--domain", required=True, help="ZITADEL's address: https://example.zitadel.cloud")
     option("--token-file", type=Path, help="file with an Org Owner's personal access token")
     option("--project-name", type=project_name, default=DEFAULT_PROJECT, help="default: Quotes")
-    option("--expires-in-days", type=days, default=365, help="life of keys and PAT; default: 365")
-    root = Path(__file__).resolve().parent
-    option("--directory", type=Path, default=root, help="where the five folders lie or shall lie")
+    option("--role", action="append", help="repeatable; default: read:messages")
+    option("--expires-in-days", type=days, default=365, help="of keys and PAT; default: 365")
+    option("--directory", type=Path, default=ROOT, help="of the five folders, created if missing")
     option("--use-existing-project", action="store_true", help="even if it wasn't made from here")
-    option("--force", action="store_true", help="move files aside that provision.py didn't write")
-    option("--delete", action="store_true", help="remove the project and the three service users")
+    option("--force", action="store_true", help="rename files that provision.py didn't write")
+    option("--delete", action="store_true", help="remove the project and the service accounts")
     option("--yes", action="store_true", help="don't ask before deleting")
-    return parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    if rest:  # argparse would print it, though it may be the token
+        parser.error("there is an argument that belongs to no option")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run; return the exit status."""
     options = parse(arguments)
-    say = Progress()
+    changes: list[str] = []
     try:
         zitadel = Zitadel(domain_of(options.domain), administrator_token(options.token_file))
-        check_address(zitadel)
-        end = datetime.now(timezone.utc) + timedelta(days=options.expires_in_days)
-        run = Run(
-            zitadel,
-            say,
-            {name: Folder(options.directory / name, zitadel.domain) for name in (*APIS, *USERS)},
-            zitadel.call("/management/v1/orgs/me")["org"]["id"],
-            options.project_name,
-            options.use_existing_project,
-            end.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        )
+        # Before the administrator's token is sent there:
+        answer = zitadel.send("/.well-known/openid-configuration")
+        if problem := address_problem(answer, zitadel.domain, "--domain"):
+            raise ProvisionError(problem)
+        run = Run(zitadel, options, changes)
         if options.delete:
             delete(run, options.yes)
-            return 0
-        provision(run, options.force)
-        print(f"\nAll works. Next, in two terminals, both in {options.directory}:")
-        print("  cd api-jwt && flask --app server run  # again, if it is running already")
-        print("  cd service-user-pat && python call-api-with-pat.py")
+        else:
+            provision(run, options.force)
+            show_next_steps(options.directory)
         return 0
     except ProvisionError as error:
         problem, status = str(error), 2
     except OSError as error:
-        problem, status = f"{error.filename}: {error.strerror}.", 2
+        exists = error.filename and os.path.exists(error.filename)
+        problem, status = f"{error.filename if exists else '--directory'}: {error.strerror}.", 2
     except KeyError as error:
-        problem, status = f"ZITADEL's answer lacks {error}: its version may not fit.", 2
+        problem, status = f"ZITADEL's answer lacks {error}: this version may not be supported.", 2
     except (KeyboardInterrupt, EOFError):  # EOFError: Ctrl-D at the question
         problem, status = "interrupted.", 130
-    print(f"provision.py: {problem}", file=sys.stderr)
-    done = f"Done so far: {'; '.join(say.changes)}." if say.changes else "Nothing was changed."
-    print(f"{done} It is safe to run it again: what exists is used.", file=sys.stderr)
+    print(f"provision.py: {printable(problem)}", file=sys.stderr)
+    done = f"Done so far: {printable('; '.join(changes))}." if changes else "Nothing was changed."
+    print(f"{done} You can safely run it again: existing objects are reused.", file=sys.stderr)
     return status
 
 

@@ -30,16 +30,21 @@ def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, password: bytes = b
     return encoded.decode()
 
 
-def tls(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """Return what a server needs for TLS at 127.0.0.1, and the file of its certificate."""
-    host = ipaddress.ip_address("127.0.0.1")
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, str(host))])
+def tls(
+    folder: Path, host: str = "127.0.0.1", days: tuple[int, int] = (-1, 1)
+) -> tuple[ssl.SSLContext, Path]:
+    """Return what a server needs for TLS at the IP address, and the file of its certificate.
+
+    That is valid between the two `days` from now.
+    """
+    address = x509.IPAddress(ipaddress.ip_address(host))
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     now, day = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
     certificate = (
         x509.CertificateBuilder(name, name, RSA_KEY.public_key(), x509.random_serial_number())
-        .not_valid_before(now - day)
-        .not_valid_after(now + day)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(host)]), critical=False)
+        .not_valid_before(now + days[0] * day)
+        .not_valid_after(now + days[1] * day)
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(RSA_KEY, hashes.SHA256())
     )
