@@ -88,7 +88,9 @@ def test_the_other_name_of_this_machine(name: str, suite: Suite) -> None:
 
 def test_the_other_name_of_this_machine_in_the_assertion_alone(suite: Suite) -> None:
     domain = suite.zitadel.issuer.replace("localhost", "127.0.0.1")
-    ended = run_here(suite.folder / KEY, SCRIPTS[KEY], ZITADEL_DOMAIN=domain)
+    variables = {"ZITADEL_DOMAIN": domain}
+    variables["ZITADEL_TOKEN_URL"] = f"{suite.zitadel.issuer}/oauth/v2/token"
+    ended = run_here(suite.folder / KEY, SCRIPTS[KEY], **variables)
     assert "ZITADEL_DOMAIN" in sentence(ended)
 
 
