@@ -29,6 +29,10 @@ CERTIFICATE = (  # and the key, which signs the API's assertions too
 )
 
 
+class CallError(SystemExit):
+    """A call failed: the sentence that the program ends with."""
+
+
 class Caller:
     """One keep-alive connection, on a raw socket: an HTTP library would cost more than the API.
 
@@ -55,10 +59,10 @@ class Caller:
         except TimeoutError:
             raise
         except OSError as error:
-            raise SystemExit(f"{path} failed: {type(error).__name__}: {error}") from None
+            raise CallError(f"{path} failed: {type(error).__name__}: {error}") from None
         if not head.startswith(b"HTTP/1.1 %d " % status):
             answered = head.split(b"\r\n")[0].decode("latin-1")
-            raise SystemExit(f"{path} was answered with {answered!r} instead of status {status}.")
+            raise CallError(f"{path} was answered with {answered!r} instead of status {status}.")
         return body
 
 
@@ -133,10 +137,8 @@ def serving_api() -> Iterator[tuple[int, int]]:
         folder = Path(name)
         subprocess.run(CERTIFICATE.split(), cwd=folder, check=True, capture_output=True)
         # An API on the internet loads all of certifi's certificates, which takes its time.
-        certificates = (folder / "certificate.pem").read_bytes() + Path(
-            certifi.where()
-        ).read_bytes()
-        (folder / "bundle.pem").write_bytes(certificates)
+        trusted = [folder / "certificate.pem", Path(certifi.where())]
+        (folder / "bundle.pem").write_bytes(b"".join(file.read_bytes() for file in trusted))
         with (
             serving(folder, str(FOLDER / "upstream.py"), "{0}", "{1}", ports=2) as (plain, tls),
             serving(
@@ -152,7 +154,7 @@ def serving_api() -> Iterator[tuple[int, int]]:
         ):
             try:
                 yield api, plain
-            except SystemExit:
+            except CallError:
                 print((folder / "log.txt").read_text()[-2000:], file=sys.stderr)
                 raise
 
