@@ -1,7 +1,9 @@
 """The API that is measured: one route for each way to check the access token."""
 
 import os
+import resource
 import runpy
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,12 @@ import jwt
 import requests
 from cachelib import SimpleCache
 from flask import Flask, Response, abort, jsonify, request
-from requests.auth import AuthBase, HTTPBasicAuth
+from requests.auth import HTTPBasicAuth
 
 from client_authentication import PrivateKeyJWT
-from validator import ROLES_CLAIM, ZitadelIntrospectTokenValidator
+from introspection import TokenIntrospection
+from introspection_cache import CachedIntrospection
+from validator import ROLES_CLAIM, Introspection, ZitadelIntrospectTokenValidator
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLE = "read:messages"
@@ -39,16 +43,12 @@ def counting_encode(*arguments: Any, **options: Any) -> str:
 jwt.encode = counting_encode
 
 
-@app.get("/signatures")
-def count_signatures() -> Response:
-    """Tell how many signatures were made up to now."""
-    return jsonify(signatures)
-
-
 @app.get("/process")
-def tell_process() -> Response:
-    """Tell the id of this process."""
-    return jsonify(os.getpid())
+def process() -> Response:
+    """Return what this process has used so far: CPU seconds, peak memory in MB, signatures."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit  # VmHWM of Linux's /proc
+    return jsonify(cpu=time.process_time(), peak=peak, signatures=signatures)
 
 
 @app.get("/unprotected")
@@ -57,17 +57,19 @@ def view() -> Response:
     return jsonify(message="The answer.")
 
 
-def add_route(path: str, url: str, client_authentication: AuthBase, cache: Any = None) -> None:
+def add_route(path: str, introspection: Introspection) -> None:
     """Add a route that the project's own decorator protects."""
-    require_auth = ZitadelIntrospectTokenValidator(url, client_authentication, cache=cache)
-    app.add_url_rule(path, path, require_auth(ROLE)(view))
+    app.add_url_rule(path, path, ZitadelIntrospectTokenValidator(introspection)(ROLE)(view))
 
 
 for name, url in URLS.items():
-    add_route(f"/{name}/basic", url, basic_module["ClientSecretBasic"]("client", "secret"))
-    add_route(f"/{name}/jwt", url, PrivateKeyJWT("client", "key", PRIVATE_KEY, ISSUER))
+    basic = basic_module["ClientSecretBasic"]("client", "secret")
+    add_route(f"/{name}/basic", TokenIntrospection(url, basic))
+    add_route(f"/{name}/limited", TokenIntrospection(url, basic, limit=4))
     private_key_jwt = PrivateKeyJWT("client", "key", PRIVATE_KEY, ISSUER)
-    add_route(f"/{name}/cached", url, private_key_jwt, SimpleCache())
+    add_route(f"/{name}/jwt", TokenIntrospection(url, private_key_jwt))
+    cached = TokenIntrospection(url, PrivateKeyJWT("client", "key", PRIVATE_KEY, ISSUER))
+    add_route(f"/{name}/cached", CachedIntrospection(cached, SimpleCache()))
 
 
 @app.get("/<transport>/sample-basic")

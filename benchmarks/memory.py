@@ -1,54 +1,69 @@
-"""Show the API's resident memory while many different access tokens come."""
+"""Show the API's memory: while many access tokens arrive, and while ZITADEL's answers are hostile.
+
+Shown is the peak of gunicorn's only worker, which has 8 threads. Whoever gets a token can make
+ZITADEL's answers about it large; the other attacks require control of what answers for ZITADEL.
+"""
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
+import json
 
-from run import CALLERS, Caller, call_at_once, end_on_sigterm, get, serving_api, write_files
+from harness import CALLERS, Caller, call_at_once, end_on_sigterm, serving_api
 
 STEPS = 5
-PIECE = 1000  # between two of them Ctrl-C is heeded
+PIECE = 1000  # Ctrl-C takes effect between two of them
+GOAL = 60
+ATTACKS = {  # the token, which tells the endpoint what to answer, the route, and its status
+    "ordinary answers": ("ordinary", "/HTTP/basic", 200),
+    "118 MB, a scope echoed": ("echoed", "/HTTP/basic", 503),
+    "a body of 1 GB": ("gigabyte", "/HTTP/basic", 503),
+    "1 MB of gzip, which is 1 GB": ("compressed", "/HTTP/basic", 503),
+    "endless chunks": ("endless", "/HTTP/basic", 503),
+    "a redirect with a body of 1 GB": ("redirect", "/HTTP/basic", 500),
+    "just below the limit": ("below", "/HTTP/basic", 200),
+    "just below the limit, cached": ("below", "/HTTP/cached", 200),
+    "the same, with an emoji in it": ("wide", "/HTTP/cached", 200),
+}
 
 
-def megabytes(process_id: int) -> float:
-    """Return the resident memory of a process."""
-    command = ["ps", "-o", "rss=", "-p", str(process_id)]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) / 1024
-
-
-def memory(folder: Path, path: str, requests: int) -> Iterator[tuple[int, float]]:
-    """Call the route with a token of its own each time; give calls and memory at each step."""
-    with serving_api(folder) as (port, _):
-        callers = [Caller(port) for _ in range(CALLERS)]
-        process_id = int(callers[0].call(get("/process")))
-        done = 0
-        for step in range(STEPS + 1):
-            end = requests * step // STEPS or requests // 100  # step 0 is the warm-up
-            for start in range(done, end, PIECE):
-                tokens = (f"{number:0100d}" for number in range(start, min(start + PIECE, end)))
-                call_at_once(callers, [get(path, token) for token in tokens])
-            done = end
-            yield done, megabytes(process_id)
+def peak(caller: Caller) -> float:
+    """Return the most memory in MB that the API's process has had."""
+    return float(json.loads(caller.get("/process"))["peak"])
 
 
 def main() -> None:
-    """Measure and print the table."""
+    """Measure and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=100_000, help="default 100000")
-    requests = parser.parse_args().requests
-    if not 100 <= requests <= 1_000_000:
-        parser.error("--requests must be from 100 to 1000000")
+    parser.add_argument("--requests", type=int, default=100_000, help="tokens (default: 100000)")
+    parser.add_argument("--calls", type=int, default=48, help="of each attack (default: 48)")
+    arguments = parser.parse_args()
+    if not 100 <= arguments.requests <= 1_000_000 or not 1 <= arguments.calls <= 1000:
+        parser.error("--requests must be from 100 to 1000000, --calls from 1 to 1000")
     end_on_sigterm()
-    print("route        requests  resident MB", flush=True)
-    with TemporaryDirectory() as name:
-        write_files(Path(name))
-        for route in ("jwt", "cached"):
-            for done, resident in memory(Path(name), f"/HTTP/{route}", requests):
-                print(f"{route:<10} {done:>10} {resident:>12.1f}", flush=True)
+
+    print("route        requests  peak MB", flush=True)
+    for route in ("jwt", "cached"):
+        with serving_api() as (port, _):
+            callers = [Caller(port) for _ in range(CALLERS)]
+            tokens = [f"{number:0100d}" for number in range(arguments.requests)]
+            done = 0
+            for step in range(STEPS + 1):
+                end = len(tokens) * step // STEPS or len(tokens) // 100  # step 0 is the warm-up
+                for start in range(done, end, PIECE):
+                    call_at_once(callers, f"/HTTP/{route}", tokens[start : min(start + PIECE, end)])
+                done = end
+                print(f"{route:<10} {done:>10} {peak(callers[0]):>8.1f}", flush=True)
+
+    print(f"\n{'ZITADEL answers with':<32}  calls  peak MB  goal: below {GOAL}", flush=True)
+    for name, (kind, path, status) in ATTACKS.items():
+        with serving_api() as (port, _):
+            callers = [Caller(port) for _ in range(CALLERS)]
+            tokens = [f"{kind}.{number}" for number in range(arguments.calls)]
+            call_at_once(callers, path, tokens, status)
+            most = peak(callers[0])
+        met = "met" if most < GOAL else "MISSED"
+        print(f"{name:<32} {len(tokens):>6} {most:>8.1f}  {met}", flush=True)
 
 
 if __name__ == "__main__":
