@@ -1,8 +1,9 @@
-"""Every command of every page, run in a copy of the suite just as the page has it.
+"""Every command on every page, run in a copy of the suite exactly as the page has it.
 
 A block of commands is run to its end, unless a comment above it says otherwise:
-`<!-- keeps running -->`, `<!-- not run: the reason -->`, or that another test runs it. Where a
-block of text follows, that is what the commands must print; … stands for anything.
+`<!-- keeps running -->`, `<!-- not run: the reason -->`, or a name by which another test runs it.
+If a block of text follows, that is what the commands must print; … stands for anything. Python
+snippets have names, too; those on the clients' pages are whole programs and are run here.
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from dotenv import dotenv_values
 
 from local_zitadel import local_zitadel
 from programs import APIS, PAGES, ROOT, SCRIPTS, clone, environment, free_port, run
 
 RUN_ELSEWHERE = ("demo", "tests")
+DOCS = [page.relative_to(ROOT) for page in sorted((ROOT / "docs").glob("*.md"))]
+ALL_PAGES = [*(page for page in PAGES if page not in DOCS), *DOCS]
 BLOCK = re.compile(r"(?:<!-- ([^>]+) -->\n)?```(\w*)\n(.*?)\n```", re.DOTALL)
 PORTS = ("5000", "5001", "8080")
 
@@ -40,6 +45,12 @@ class Block(NamedTuple):
 def blocks(page: Path) -> list[Block]:
     """Return the blocks of code on a page."""
     return [Block(*found) for found in BLOCK.findall((ROOT / page).read_text("utf-8"))]
+
+
+def snippet(name: str) -> str:
+    """Return the code below the mark `name`, which only one block of all pages has."""
+    (code,) = (block.code for page in ALL_PAGES for block in blocks(page) if block.mark == name)
+    return code
 
 
 class Terminal:
@@ -86,7 +97,7 @@ class Terminal:
         taken = self.listening()
         with (self.root / "log.txt").open("a") as log:
             process = subprocess.Popen(
-                ["bash", "-c", self.with_free_ports(code)],
+                ["bash", "-e", "-c", self.with_free_ports(code)],
                 cwd=self.root / folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -120,19 +131,20 @@ def terminal(tmp_path: Path) -> Terminal:
     return Terminal(tmp_path / "suite")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=str)
+@pytest.mark.parametrize("page", ALL_PAGES, ids=str)
 def test_every_command_of_a_page_works(page: Path, terminal: Terminal) -> None:
-    folder = page.parent.as_posix()
+    folder = "." if page in DOCS else page.parent.as_posix()
     with ExitStack() as background:
-        if folder in (*APIS, *SCRIPTS):
+        if page in DOCS or folder in (*APIS, *SCRIPTS):
             zitadel = background.enter_context(local_zitadel())
             options = ("--domain", zitadel.issuer, "--token-file", str(zitadel.token_file))
             ended = run(terminal.root, "provision.py", *options)
             assert ended.returncode == 0, ended.stderr
         if folder in SCRIPTS:
             background.enter_context(terminal.running("flask --app server run", APIS[0]))
-        found = blocks(page)
-        for block, following in zip(found, [*found[1:], Block("", "", "")], strict=True):
+        for block, following in pairwise([*blocks(page), Block("", "", "")]):
+            if block.language == "python" and folder in SCRIPTS:
+                assert run_program(terminal, block.code, folder).startswith("Private, scoped route")
             if block.language != "sh" or block.mark.startswith("not run: "):
                 continue
             if block.mark in RUN_ELSEWHERE:
@@ -148,6 +160,37 @@ def test_every_command_of_a_page_works(page: Path, terminal: Terminal) -> None:
                 assert re.fullmatch(pattern, printed.rstrip()), f"{expected}\n\n{printed}"
 
 
+def run_program(terminal: Terminal, code: str, folder: str) -> str:
+    """Run a client program with the folder's variables in its environment; return its output."""
+    place = terminal.root / folder
+    (place / "program.py").write_text(code)
+    variables = {name: value or "" for name, value in dotenv_values(place / ".env").items()}
+    variables["API_BASE_URL"] = terminal.environment["API_BASE_URL"]
+    ended = run(place, "program.py", **variables)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_every_snippet_is_run_by_a_test() -> None:
+    tests = [ROOT / "tests" / f"test_{name}.py" for name in ("readme", "recipes")]
+    run_there = re.findall(r"snippet\([\"'](\w+)", "".join(map(Path.read_text, tests)))
+    for page in ALL_PAGES:
+        for block in blocks(page):
+            if block.language == "python" and page.parent.name not in SCRIPTS:
+                assert block.mark in run_there, f"{page}: {block.code}"
+
+
+def test_every_variable_on_a_page_is_one_that_the_suite_reads() -> None:
+    named = set(
+        re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    )
+    for page in ALL_PAGES:
+        for block in blocks(page):
+            if block.language in ("ini", "yaml"):
+                variables = re.findall(r"^([A-Z_]+)=|- name: ([A-Z_]+)$", block.code, re.MULTILINE)
+                assert variables and {first or second for first, second in variables} <= named
+
+
 @pytest.mark.parametrize("folder", [*APIS, *SCRIPTS])
 def test_each_symptom_on_a_page_is_one_that_the_programs_show(folder: str) -> None:
     page = (ROOT / folder / "README.md").read_text("utf-8")
@@ -155,7 +198,7 @@ def test_each_symptom_on_a_page_is_one_that_the_programs_show(folder: str) -> No
     symptoms = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
     assert len(symptoms) > 3 and symptoms[0] == "symptom"
     files = [*(ROOT / folder).glob("*.py"), *(ROOT / APIS[0]).glob("*.py")]
-    # As they are printed: literals that stand one below the other are one sentence.
+    # As they are printed: adjacent literals are one sentence.
     source = "".join(re.sub(r'"\s*f?"', "", file.read_text("utf-8")) for file in files)
     for symptom in symptoms[1:]:
         for part in re.split(r"…|`|, the log: | for a fresh token| on (?=/)|\b[45]\d\d\b", symptom):
