@@ -34,18 +34,20 @@ def run_in_clone(name: str, into: Path, **variables: str) -> subprocess.Complete
     )
 
 
+@pytest.mark.slow
 def test_the_first_command_ends_with_the_table(tmp_path: Path) -> None:
     ended = run_in_clone("demo", tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.count("200                 200                 200") == 6
-    assert re.search(r"Every status is as (expected|it must be)\.", ended.stdout)
+    assert re.search(r"Every status is as expected\.", ended.stdout)
 
 
+@pytest.mark.slow
 def test_the_second_command_runs_the_tests(tmp_path: Path) -> None:
     # One quick file of them: all of them would run this one again.
     ended = run_in_clone("tests", tmp_path, PYTEST_ADDOPTS="-k test_shared_files_are_identical")
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert re.search(r"\d passed, \d+ deselected", ended.stdout)
+    assert re.search(r"\d passed", ended.stdout)
 
 
 def test_the_readme_has_both_commands_on_its_first_screen() -> None:
