@@ -72,6 +72,9 @@ class TokenIntrospection:
         self._headers = {"Host": host} if host else {}
         self._timeout = timeout
         self._limit = limit
+        self._request = requests.Request(
+            "POST", url, headers=self._headers, hooks={"response": _close_unless_200}
+        ).prepare()
         self._session: requests.Session
         self._start()
 
@@ -113,14 +116,9 @@ class TokenIntrospection:
         return self._claims(content)
 
     def _send(self, token: str) -> requests.Response:
-        request = requests.Request(
-            "POST",
-            self.url,
-            headers=self._headers,
-            data={"token": token},
-            auth=self.client_authentication,
-            hooks={"response": _close_unless_200},
-        ).prepare()
+        request = self._request.copy()
+        request.prepare_body({"token": token}, None)
+        request.prepare_auth(self.client_authentication)
         try:
             return self._session.send(request, **self._options)
         except requests.ConnectionError as error:

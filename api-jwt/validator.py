@@ -119,8 +119,9 @@ class ZitadelIntrospectTokenValidator:
 
     def _check(self, alternatives: Alternatives) -> None:
         # An earlier check's identity must not outlive a check that fails.
-        request.environ.pop(ENVIRON_KEY, None)
-        claims = self._introspect(_bearer_token())
+        environ = request.environ
+        environ.pop(ENVIRON_KEY, None)
+        claims = self._introspect(_bearer_token(environ.get("HTTP_AUTHORIZATION", "")))
         expiry = claims.get("exp", math.inf)
         expired = type(expiry) not in (int, float) or not expiry > time.time()
         if claims.get("active") is not True or expired:
@@ -134,7 +135,7 @@ class ZitadelIntrospectTokenValidator:
             groups = [" and ".join(sorted(group)) for group in alternatives]
             description = f"This route requires the role {' or '.join(groups)}."
             raise ValidatorError(403, "insufficient_scope", description)
-        request.environ[ENVIRON_KEY] = claims
+        environ[ENVIRON_KEY] = claims
 
     def _introspect(self, token: str) -> dict[str, Any]:
         if self.introspection is None:
@@ -160,9 +161,8 @@ class ZitadelIntrospectTokenValidator:
             raise ValidatorError(500, "server_error", description) from None
 
 
-def _bearer_token() -> str:
-    header = request.headers.get("Authorization", "").strip(" ")
-    scheme, _, token = header.partition(" ")
+def _bearer_token(header: str) -> str:
+    scheme, _, token = header.strip(" ").partition(" ")
     token = token.strip(" ")
     if scheme.lower() != "bearer":
         description = "An access token is required, as in Authorization: Bearer …"
