@@ -123,8 +123,8 @@ class ZitadelIntrospectTokenValidator:
         environ.pop(ENVIRON_KEY, None)
         claims = self._introspect(_bearer_token(environ.get("HTTP_AUTHORIZATION", "")))
         expiry = claims.get("exp", math.inf)
-        expired = type(expiry) not in (int, float) or not expiry > time.time()
-        if claims.get("active") is not True or expired:
+        is_alive = isinstance(expiry, (int, float)) and expiry > time.time()
+        if claims.get("active") is not True or not is_alive:
             description = "The access token is not active."
             raise ValidatorError(401, "invalid_token", description)
         # Never from `scope`, where a personal access token lists roles that its user

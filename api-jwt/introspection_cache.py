@@ -118,7 +118,7 @@ class CachedIntrospection:
         if not isinstance(claims, dict) or claims.get("active") is not True:
             return 0
         expiry, now = claims.get("exp", 0), time.time()
-        if type(expiry) not in (int, float) or not expiry > now:
+        if not isinstance(expiry, (int, float)) or not expiry > now:
             return 0
         return self._seconds if expiry >= now + self._seconds else int(expiry - now)
 

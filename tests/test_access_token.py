@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -159,6 +160,7 @@ def test_an_apis_refusal_fetches_nothing(token: AccessToken, upstream: Upstream)
         (b"Instance not found", 404, None, False),
         ({"error": ["odd"]}, 400, None, False),
         ({"access_token": 1}, 200, None, False),
+        (b"[" * 100_000, 200, None, False),
     ],
 )  # fmt: skip
 def test_a_program_can_act_on_a_token_error(
@@ -190,10 +192,10 @@ def test_a_valid_token_is_used_while_zitadel_is_away(
     upstream.answer(gives(upstream, 60))
     assert token.token() == "t1"
     upstream.answer({}, 503)
-    clock.now += 55
+    clock.now += 57
     assert {token.token() for _ in range(3)} == {"t1"}
     assert len(upstream.forms) == 2  # it isn't asked for each request
-    clock.now += 4.9
+    clock.now += 2.9
     assert token.token() == "t1"
     clock.now += 0.2
     with pytest.raises(TokenError):
@@ -251,3 +253,27 @@ def test_the_issuer_may_have_a_trailing_slash(upstream: Upstream) -> None:
         for form in upstream.forms
     }
     assert audiences == {"https://zitadel.example"}
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_takes_no_credentials_elsewhere(
+    status: int, token: AccessToken, upstream: Upstream
+) -> None:
+    elsewhere = Upstream()
+    elsewhere.answer(gives(elsewhere, 60))
+    upstream.answer(b"", status, headers={"Location": elsewhere.url})
+    with pytest.raises(TokenError, match="is not ZITADEL's token endpoint"):
+        token.token()
+    assert elsewhere.forms == []
+    elsewhere.stop()
+
+
+def test_no_password_is_taken_from_netrc(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "netrc"
+    file.write_text("machine 127.0.0.1 login user password s3cret\n")
+    monkeypatch.setenv("NETRC", str(file))
+    upstream.answer(gives(upstream, 60))
+    JWTProfileToken(upstream.url, "https://zitadel", "s", "1", "kid", pem(RSA_KEY)).token()
+    assert upstream.authorizations == [None]

@@ -119,3 +119,9 @@ def test_a_clock_that_is_wrong_by_less_than_a_minute_ahead_or_some_minutes_behin
     with serving(app) as base_url:
         assert send(base_url, "/", bearer(token))[0] == status
     assert ("this machine's: " in caplog.text) == (status == 500)
+
+
+def test_the_issuer_may_have_a_trailing_slash() -> None:
+    authentication = PrivateKeyJWT("client", "kid", pem(RSA_KEY), f"{ISSUER}/")
+    claims = jwt.decode(assertion(authentication), options={"verify_signature": False})
+    assert claims["aud"] == ISSUER

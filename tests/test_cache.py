@@ -310,3 +310,22 @@ def test_a_cache_needs_a_client_id(upstream: Upstream) -> None:
 def test_seconds_that_make_no_sense_are_refused_at_once(seconds: Any, upstream: Upstream) -> None:
     with pytest.raises(ValueError, match="seconds"):
         application(upstream.url, store=SimpleCache(), seconds=seconds)
+
+
+def test_the_seconds_count_from_when_zitadel_was_asked(upstream: Upstream) -> None:
+    store = Memory()
+    upstream.answer(active(), delay=0.3)
+    with serving(application(upstream.url, store=store)) as base_url:
+        asked_at = time.time()
+        assert send(base_url, "/", TOKEN)[0] == 200
+    (value,) = store.values()
+    assert 0 <= json.loads(value)["introspected_at"] - asked_at < 0.2
+
+
+def test_the_same_address_with_another_host_is_another_zitadel(upstream: Upstream) -> None:
+    store = Memory()
+    upstream.answer(active())
+    for host in (None, "one.example", "two.example"):
+        introspection = TokenIntrospection(upstream.url, Authentication("api"), host=host)
+        CachedIntrospection(introspection, store).introspect("abc")
+    assert len(store) == len(upstream.forms) == 3

@@ -275,7 +275,9 @@ def test_more_introspections_than_the_limit_fail_immediately(
         answers = [threads.submit(introspect, "abc") for _ in range(6)]
         while len(upstream.forms) < 6:
             time.sleep(0.01)
-        with pytest.raises(introspection.IntrospectionUnavailableError, match="6 requests are under way"):
+        with pytest.raises(
+            introspection.IntrospectionUnavailableError, match="6 requests are under way"
+        ):
             introspect("abc")
         assert all(answer.result()["active"] for answer in answers)
 
