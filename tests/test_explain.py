@@ -229,7 +229,7 @@ def test_a_terminal_gets_colours_also_if_it_knows_ascii_only_and_ctrl_c_stops_ev
     os.close(terminal)
     output = read_until(ours, b"client -> API")
     os.killpg(demo.pid, signal.SIGINT)
-    output += read_until(ours, b"everything is stopped")
+    output += read_until(ours, b"everything has been stopped")
     os.close(ours)
     assert demo.wait(20) == 130
     assert b"Traceback" not in output

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from provision import GITIGNORE
 
 from programs import APIS, PAGES, ROOT, SCRIPTS, clone, git_files
 
@@ -69,11 +71,30 @@ def test_every_file_with_the_same_name_in_two_folders_is_known_to_be_shared() ->
         "local-zitadel/admin.pat",
         "admin.pat",
         "api-jwt/.provision-abc",
+        "api-jwt/.env~",
+        "api-jwt/#.env#",
+        "api-jwt/.env-backup",
+        "api-jwt/.envrc",
+        "admin.pat~",
+        "token.txt",
+        "api-jwt/server.key",
+        "service-user-jwt/345678901234567890.json",
     ],
 )
-def test_git_ignores_secrets(path: str) -> None:
+def test_git_ignores_secrets(path: str, tmp_path: Path) -> None:
     command = ["git", "check-ignore", "--no-index", path]
     assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
+    # Also where the folder was copied into a repository of its own.
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    shutil.copy(ROOT / "api-jwt/.gitignore", tmp_path)
+    command[-1] = Path(path).name
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+
+
+def test_provision_writes_the_folders_gitignore() -> None:
+    for folder in (*APIS, *SCRIPTS):
+        assert (ROOT / folder / ".gitignore").read_text() == GITIGNORE
+        assert GITIGNORE in (ROOT / ".gitignore").read_text()
 
 
 def test_the_example_of_the_settings_names_just_the_variables_that_are_read() -> None:
