@@ -1,3 +1,5 @@
+# ZITADEL access tokens in Flask 2026.11, api-basic-authentication
+
 """Authenticate this API to ZITADEL with its client id and secret (HTTP Basic)."""
 
 from base64 import b64encode

@@ -1,3 +1,5 @@
+# ZITADEL access tokens in Flask 2026.11, api-jwt
+
 """Authenticate this API to ZITADEL with a signed client assertion (RFC 7523)."""
 
 import threading

@@ -1,3 +1,5 @@
+# ZITADEL access tokens in Flask 2026.11, api-jwt
+
 """Ask ZITADEL about an access token: token introspection, RFC 7662."""
 
 import json

@@ -1,3 +1,5 @@
+# ZITADEL access tokens in Flask 2026.11, api-jwt
+
 """Cache ZITADEL's answers about active access tokens for a few seconds."""
 
 import hashlib

@@ -1,3 +1,5 @@
+# ZITADEL access tokens in Flask 2026.11, api-jwt
+
 """Protect Flask views: ZITADEL says whether a request's access token is active."""
 
 import functools

@@ -1,3 +1,5 @@
+# ZITADEL access tokens in Flask 2026.11, service-user-client-credentials
+
 """Client credentials: a service account uses a secret (RFC 6749, section 4.4)."""
 
 from typing import ClassVar

@@ -1,3 +1,5 @@
+# ZITADEL access tokens in Flask 2026.11, service-user-jwt
+
 """An access token that a service account fetches and renews, for requests' `auth=`."""
 
 import copy

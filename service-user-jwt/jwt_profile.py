@@ -1,3 +1,5 @@
+# ZITADEL access tokens in Flask 2026.11, service-user-jwt
+
 """The JWT profile: a service account uses its private key (RFC 7523)."""
 
 import time

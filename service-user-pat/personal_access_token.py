@@ -1,3 +1,5 @@
+# ZITADEL access tokens in Flask 2026.11, service-user-pat
+
 """A personal access token (PAT), issued in advance, for requests' `auth=`."""
 
 import re

@@ -28,6 +28,37 @@ def test_shared_files_are_identical(name: str, folders: tuple[str, ...]) -> None
     assert len(contents) == 1, f"The copies of {name} differ: run .ci/copy."
 
 
+COPIED = [
+    "api-jwt/validator.py",
+    "api-jwt/introspection.py",
+    "api-jwt/introspection_cache.py",
+    "api-jwt/client_authentication.py",
+    "api-basic-authentication/client_authentication.py",
+    "service-user-jwt/access_token.py",
+    "service-user-jwt/jwt_profile.py",
+    "service-user-client-credentials/client_credentials.py",
+    "service-user-pat/personal_access_token.py",
+]
+
+
+@pytest.mark.parametrize("file", COPIED)
+def test_a_file_that_people_copy_says_what_it_is_and_of_which_version(file: str) -> None:
+    version = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert version
+    folder = file.partition("/")[0]
+    origin = f"# ZITADEL access tokens in Flask {version[1]}, {folder}\n"
+    assert (ROOT / file).read_text().startswith(origin)
+
+
+@pytest.mark.parametrize("file", COPIED)
+def test_a_file_that_people_copy_knows_nothing_of_the_examples_wiring(file: str) -> None:
+    text = (ROOT / file).read_text()
+    assert not re.search(r"import (settings|key_file|call_api)|from (settings|key_file)", text)
+    example = (ROOT / ".env.example").read_text()
+    for variable in re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE):
+        assert variable not in text
+
+
 def test_the_script_that_copies_makes_them_identical(tmp_path: Path) -> None:
     copied = clone(tmp_path)
     for name, folders in IDENTICAL.items():
