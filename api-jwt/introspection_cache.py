@@ -57,7 +57,8 @@ class CachedIntrospection:
     def __init__(
         self, introspection: Introspection, store: Store, seconds: float = 30
     ) -> None:
-        if not introspection.identity:
+        self.identity = introspection.identity
+        if not self.identity:
             raise ValueError(
                 "A cache requires a client_authentication with a client_id."
             )
@@ -66,11 +67,6 @@ class CachedIntrospection:
         self._introspection = introspection
         self._store = store
         self._seconds = int(seconds)
-
-    @property
-    def identity(self) -> str:
-        """What an answer depends on besides the token."""
-        return self._introspection.identity
 
     def introspect(self, token: str) -> dict[str, Any]:
         """Return the answer about the token. Raises what `introspection` raises."""
