@@ -184,7 +184,7 @@ def _read(response: requests.Response, deadline: float) -> bytearray:
     content = bytearray()
     while len(content) <= MAX_BYTES:
         # Return what has arrived, so that an answer that drips in meets the deadline.
-        part = response.raw.read1(65536, decode_content=True)
+        part = response.raw.read1(8192, decode_content=True)
         if not part:
             break
         if time.monotonic() > deadline:
