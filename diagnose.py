@@ -73,8 +73,9 @@ class Report:
             self._print("", remedy)
 
     def _print(self, word: str, text: str) -> None:
-        text = printable(text.replace(self._token, "…"))
-        lines = textwrap.wrap(text, 91, break_long_words=False, break_on_hyphens=False)
+        if len(self._token) > 8:  # as an answer may contain it
+            text = text.replace(self._token, "…")
+        lines = textwrap.wrap(printable(text), 91, break_long_words=False, break_on_hyphens=False)
         print(f"{word:<9}" + f"\n{'':9}".join(lines))
 
 
@@ -84,7 +85,7 @@ class UnreachableError(Exception):
 
 @dataclass
 class Api:
-    """How the API asks ZITADEL, and what else is known of it."""
+    """How the API asks ZITADEL, and what the folders of the clients beside it contain."""
 
     domain: str
     url: str
@@ -94,20 +95,20 @@ class Api:
     client_id: str
     has_key: bool
     project: str  # its id, "" if unknown
+    pat: str
+    pat_place: str
+    projects: dict[str, str]  # the clients' PROJECT_ID by place
+    ahead: float = 0  # seconds by which this clock is ahead of ZITADEL's
+
+    @property
+    def clock_is_right(self) -> bool:
+        """Whether ZITADEL accepts the times in assertions made here."""
+        return -BEHIND_SECONDS < self.ahead < AHEAD_SECONDS
 
     def introspect(self, token: str) -> requests.Response:
         """Send the API's own request; raise UnreachableError."""
         form = {"token": token}
         return send("POST", self.url, headers=self.headers, auth=self.authentication, data=form)
-
-
-@dataclass
-class Beside:
-    """What the clients' folders beside the API's contain."""
-
-    pat: str
-    pat_place: str
-    projects: dict[str, str]  # PROJECT_ID by place
 
 
 def send(method: str, url: str, path: str = "", **options: Any) -> requests.Response:
@@ -166,17 +167,17 @@ def find_zitadel(report: Report, api: Api) -> requests.Response | None:
     return None
 
 
-def check_clock(report: Report, api: Api, answer: requests.Response) -> float:
-    """Return by how many seconds this clock is ahead of the Date of ZITADEL's answer."""
+def check_clock(report: Report, api: Api, answer: requests.Response) -> None:
+    """Compare this machine's clock with the Date of ZITADEL's answer."""
     try:
-        ahead = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        ahead = api.ahead = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
     except (KeyError, ValueError, OverflowError):
         report.note("ZITADEL's answer has no Date: the clocks can't be compared.")
-        return 0
+        return
     distance = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} ZITADEL's"
     if abs(ahead) < 2:
         report.ok("The clocks agree.")
-    elif -BEHIND_SECONDS < ahead < AHEAD_SECONDS:
+    elif api.clock_is_right:
         report.note(f"This machine's clock is {distance}, which is tolerated.")
     elif api.has_key:
         report.problem(
@@ -188,10 +189,9 @@ def check_clock(report: Report, api: Api, answer: requests.Response) -> float:
             f"This machine's clock is {distance}: set it. This API compares only a token's expiry "
             "with it, but clients on this machine that sign assertions get no token."
         )
-    return ahead
 
 
-def check_credentials(report: Report, api: Api, discovery: Json, ahead: float) -> bool:
+def check_credentials(report: Report, api: Api, discovery: Json) -> bool:
     """Return whether ZITADEL lets the API introspect."""
     try:
         answer = api.introspect("x")
@@ -213,11 +213,8 @@ def check_credentials(report: Report, api: Api, discovery: Json, ahead: float) -
         )
     elif problem := status_problem(answer, api.url, api.setting):
         report.problem("The API's request is not answered.", problem)
-    elif urlsplit(api.url).path == path and content.get("error") in (
-        "unauthorized_client",
-        "invalid_client",
-    ):
-        report.problem(*rejected_credentials(api, f"{content['error']}", ahead))
+    elif urlsplit(api.url).path == path and isinstance(content.get("error"), str):
+        report.problem(*rejected_credentials(api, content["error"]))
     else:
         report.problem(
             f"{api.url} doesn't answer as ZITADEL's introspection endpoint does (status "
@@ -229,9 +226,9 @@ def check_credentials(report: Report, api: Api, discovery: Json, ahead: float) -
     return False
 
 
-def rejected_credentials(api: Api, error: str, ahead: float) -> list[str]:
+def rejected_credentials(api: Api, error: str) -> list[str]:
     """Return what is wrong with the API's credentials, and the possible causes."""
-    if api.has_key and not -BEHIND_SECONDS < ahead < AHEAD_SECONDS:
+    if api.has_key and not api.clock_is_right:
         return [f"ZITADEL rejects the API's key ({error}).", "The clock alone causes that."]
     others = (
         "the API (the application in ZITADEL's console) or its project was deactivated: "
@@ -293,7 +290,7 @@ def api_project(claims: Json, client_id: str) -> str:
     return others[0] if len(others) == 1 and len(audience) == 2 else ""
 
 
-def check_token(report: Report, api: Api, beside: Beside, token: str, role: str) -> None:
+def check_token(report: Report, api: Api, token: str, role: str) -> None:
     """Introspect the token as the API does, and tell what the answer means."""
     try:
         answer = api.introspect(token)
@@ -312,7 +309,7 @@ def check_token(report: Report, api: Api, beside: Beside, token: str, role: str)
     if claims.get("active") is not True:
         report.problem(
             "ZITADEL says that the token isn't active for this API.",
-            *inactive_causes(api, beside, token),
+            *inactive_causes(api, token),
         )
         return
     kind = "" if "client_id" in claims else ", and it is a personal access token"
@@ -324,21 +321,21 @@ def check_token(report: Report, api: Api, beside: Beside, token: str, role: str)
     check_expiry(report, claims)
 
 
-def inactive_causes(api: Api, beside: Beside, token: str) -> list[str]:
+def inactive_causes(api: Api, token: str) -> list[str]:
     """Return, in sentences, what is known about the cause, or else what it may be."""
     gone = "its user was deactivated or deleted; or another ZITADEL issued it."
     first = "the most likely cause first"
     personal = f"{first}: it has expired or was removed; it wasn't copied whole; {gone}"
-    if token == beside.pat:
+    if token == api.pat:
         return [f"As a personal access token, {personal}", "Create one for PERSONAL_ACCESS_TOKEN."]
-    if len(token) > 8 and token in beside.pat:
-        return [f"It is only a part of the one in {beside.pat_place}: copy it whole."]
-    if beside.pat:  # a probe: the answer about an active one tells the API's project
+    if len(token) > 8 and token in api.pat:
+        return [f"It is only a part of the one in {api.pat_place}: copy it whole."]
+    if api.pat:  # a probe: the answer about an active one tells the API's project
         with suppress(UnreachableError):
-            claims = json_object(api.introspect(beside.pat).content)
+            claims = json_object(api.introspect(api.pat).content)
             api.project = api_project(claims, api.client_id) or api.project
     scope = f"it was requested without the scope {PROJECT_SCOPE.format(api.project or 'PROJECT')}"
-    places = [place for place, value in beside.projects.items() if value != api.project]
+    places = [place for place, value in api.projects.items() if value != api.project]
     hints = [f"PROJECT_ID in {place} isn't that project." for place in places]
     if not api.project:
         hints = [
@@ -354,8 +351,8 @@ def inactive_causes(api: Api, beside: Beside, token: str) -> list[str]:
             return [f"As a JWT, {first}: {changed}"]
         return [f"As a JWT, {first}: {scope}; {changed}", f"Its audience is {audience}.", *hints]
     return [
-        f"If it is an access token, {first}: {scope}, the API's project; it has expired; it wasn't "
-        f"copied whole; it was revoked; {gone}",
+        f"If it is an access token, {first}: {scope} with the id of the API's project; it has "
+        f"expired; it wasn't copied whole; it was revoked; {gone}",
         *hints,
         f"If it is a personal access token, {personal}",
     ]
@@ -383,7 +380,7 @@ def jwt_problems(api: Api, claims: Json) -> list[str]:
         )
     if "jti" not in claims:
         known.append("It looks like an id_token: send the access_token of the same answer.")
-    if isinstance(expiry, (int, float)) and expiry <= time.time():
+    if isinstance(expiry, (int, float)) and expiry <= time.time() - api.ahead:
         known.append(f"It expired at {moment(expiry)}: get a new one.")
     if api.project and not {api.client_id, api.project} & {str(one) for one in audience}:
         known.append(
@@ -443,7 +440,7 @@ def check_expiry(report: Report, claims: Json) -> None:
 # The command line
 
 
-def read_token(beside: Beside) -> str:
+def read_token(api: Api) -> str:
     """Return the token from standard input, or else the personal access token."""
     content = b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read()
     try:
@@ -457,10 +454,10 @@ def read_token(beside: Beside) -> str:
         return token
     if sys.stdin and stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
         stop(2, "Standard input is empty: the command before the pipe printed no token.")
-    if not beside.pat:
+    if not api.pat:
         stop(2, "There is no token: pipe one to standard input, or set PERSONAL_ACCESS_TOKEN.")
-    print(printable(f"Using the personal access token of {beside.pat_place}."))
-    return beside.pat
+    print(printable(f"Using the personal access token of {api.pat_place}."))
+    return api.pat
 
 
 def stop(status: int, problem: str) -> NoReturn:
@@ -469,7 +466,7 @@ def stop(status: int, problem: str) -> NoReturn:
     sys.exit(status)
 
 
-def load(folder: Path, project: str) -> tuple[Api, Beside]:
+def load(folder: Path, project: str) -> Api:
     """Return what the API's folder and those of the clients beside it contain.
 
     Whatever is wrong with the settings ends the program with one sentence and status 4.
@@ -481,29 +478,31 @@ def load(folder: Path, project: str) -> tuple[Api, Beside]:
 
     try:
         introspection = server.create_introspection()
-        authentication: Any = introspection.client_authentication
         values = settings.load()
-        api = Api(
-            values.domain("ZITADEL_DOMAIN"),
-            introspection.url,
-            "ZITADEL_INTROSPECTION_URL"
-            if values.get("ZITADEL_INTROSPECTION_URL")
-            else "ZITADEL_DOMAIN",
-            introspection._headers,
-            authentication,
-            authentication.client_id,
-            hasattr(client_authentication, "PrivateKeyJWT"),
-            project,
-        )
+        domain = values.domain("ZITADEL_DOMAIN")
         clients = {}
         for name in ("service-user-pat", "service-user-jwt", "service-user-client-credentials"):
             settings.FOLDER = folder.parent / name
             clients[name] = settings.load()
     except settings.ConfigurationError as error:
         settings.stop(error)
-    pat, place = clients.pop("service-user-pat")._find("PERSONAL_ACCESS_TOKEN")
+    setting = "ZITADEL_INTROSPECTION_URL"
+    pat, pat_place = clients.pop("service-user-pat")._find("PERSONAL_ACCESS_TOKEN")
     found = (client._find("PROJECT_ID") for client in clients.values())
-    return api, Beside(pat, place, {where: value for value, where in found if value})
+    authentication: Any = introspection.client_authentication
+    return Api(
+        domain=domain,
+        url=introspection.url,
+        setting=setting if values.get(setting) else "ZITADEL_DOMAIN",
+        headers=introspection._headers,
+        authentication=authentication,
+        client_id=authentication.client_id,
+        has_key=hasattr(client_authentication, "PrivateKeyJWT"),
+        project=project,
+        pat=pat,
+        pat_place=pat_place,
+        projects={place: value for value, place in found if value},
+    )
 
 
 def main() -> int:
@@ -522,15 +521,15 @@ def main() -> int:
         stop(2, "Name the folder of an API, api-jwt or api-basic-authentication, with your .env.")
     if not re.fullmatch("[0-9]*", options.project_id):
         stop(2, "--project-id is the id of a project in ZITADEL's console: digits only.")
-    api, beside = load(folder, options.project_id)
-    token = read_token(beside)
+    api = load(folder, options.project_id)
+    token = read_token(api)
     report = Report(token)
     is_accepted = False
     if answer := find_zitadel(report, api):
-        ahead = check_clock(report, api, answer)
-        is_accepted = check_credentials(report, api, json_object(answer.content), ahead)
+        check_clock(report, api, answer)
+        is_accepted = check_credentials(report, api, json_object(answer.content))
         if check_form(report, token) and is_accepted:
-            check_token(report, api, beside, token, options.role)
+            check_token(report, api, token, options.role)
     if report.problems == 0:
         print("An API with these settings accepts this token.")
         print("If yours doesn't, restart it, and check that API_BASE_URL is its address.")

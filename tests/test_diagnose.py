@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ BASIC = "api-basic-authentication"
 DISCOVERY = "/.well-known/openid-configuration"
 NO_PAT = {"PERSONAL_ACCESS_TOKEN": "no-token"}
 ACCEPTED = "An API with these settings accepts this token."
+FIRST = "the most likely cause first"
 GONE = "its user was deactivated or deleted; or another ZITADEL issued it."
 PERSONAL = "it has expired or was removed; it wasn't copied whole; " + GONE
 
@@ -135,9 +137,9 @@ def test_a_project_id_of_another_project(api: str, suite: Suite) -> None:
     assert told == (
         "ZITADEL says that the token isn't active for this API. If it is an access token, the most "
         f"likely cause first: it was requested without the scope urn:zitadel:iam:org:project:id:"
-        f"{project}:aud, the API's project; it has expired; it wasn't copied whole; it was "
-        f"revoked; {GONE} PROJECT_ID in the environment isn't that project. If it is a personal "
-        f"access token, the most likely cause first: {PERSONAL}"
+        f"{project}:aud with the id of the API's project; it has expired; it wasn't copied "
+        f"whole; it was revoked; {GONE} PROJECT_ID in the environment isn't that project. If it is "
+        f"a personal access token, {FIRST}: {PERSONAL}"
     )
     right = problem(suite.folder / api, token=token)
     assert right == told.replace("PROJECT_ID in the environment isn't that project. ", "")
@@ -146,14 +148,13 @@ def test_a_project_id_of_another_project(api: str, suite: Suite) -> None:
 def test_the_project_is_asked_for_where_it_is_not_known(suite: Suite) -> None:
     token = token_of(suite, JWT_USER, PROJECT_ID="7")
     told = problem(suite.folder / "api-jwt", token=token, PROJECT_ID="7", **NO_PAT)
-    assert (
-        "without the scope urn:zitadel:iam:org:project:id:PROJECT:aud, the API's project; it has"
-        in told
-    )
+    assert "urn:zitadel:iam:org:project:id:PROJECT:aud with the id of the API's project" in told
     assert "compare PROJECT_ID with it, and pass it as --project-id." in told
     options = ("--project-id", "8")
     told = problem(suite.folder / "api-jwt", *options, token=token, PROJECT_ID="7", **NO_PAT)
-    assert "project:id:8:aud, the API's project" in told and "isn't that project" in told
+    assert (
+        "project:id:8:aud with the id of the API's project" in told and "isn't that project" in told
+    )
 
 
 def signed(claims: dict[str, Any]) -> str:
@@ -165,11 +166,7 @@ def test_what_a_jwt_says_of_itself(suite: Suite) -> None:
     issuer, project = suite.zitadel.issuer, project_of(suite)
     right = {"iss": issuer, "aud": [project], "exp": time.time() + 60, "jti": "1", "sub": "2"}
     for changed, told in (
-        (
-            {},
-            "As a JWT, the most likely cause first: it was revoked; it was changed or wasn't signed by this ZITADEL; "
-            + GONE,
-        ),
+        ({}, f"As a JWT, {FIRST}: it was revoked; it was changed or wasn't signed by this ZITADEL"),
         ({"aud": ["7"]}, f"['7'] contains neither this API nor its project {project}: request"),
         ({"aud": "7"}, f"urn:zitadel:iam:org:project:id:{project}:aud (see PROJECT_ID)."),
         ({"iss": "https://a.b"}, f"https://a.b issued it, not {issuer}: check the client's"),
@@ -187,6 +184,24 @@ def test_a_jwt_of_another_project_never_agrees_with_a_wrong_project_id(suite: Su
     told = problem(suite.folder / BASIC, token=signed(claims), PROJECT_ID="7", **NO_PAT)
     assert "As a JWT, the most likely cause first: it was requested without the scope" in told
     assert "Its audience is ['7']. Which project this API belongs to isn't known here" in told
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_jwt_that_zitadel_issued(
+    api: str, suite: Suite, add_user: Callable[[], str], tmp_path: Path
+) -> None:
+    user_id, key_file = add_user(), tmp_path / "key.json"
+    kind = {"name": "JWT", "accessTokenType": "ACCESS_TOKEN_TYPE_JWT"}
+    suite.zitadel.call(f"/management/v1/users/{user_id}/machine", kind, "PUT")
+    suite.zitadel.add_key(user_id, key_file)
+    variables = {"CLIENT_PRIVATE_KEY_FILE_PATH": str(key_file)}
+    token = token_of(suite, JWT_USER, **variables, PROJECT_ID="7")
+    told = problem(suite.folder / api, token=token, PROJECT_ID="7")
+    audience = f"Its audience ['7'] contains neither this API nor its project {project_of(suite)}"
+    assert audience in told and told.count(". ") == 1
+    assert "is without the role" in problem(
+        suite.folder / api, token=token_of(suite, JWT_USER, **variables)
+    )
 
 
 @pytest.mark.parametrize("token", ["a.b.c", "a.b", "..", "e30.e30.x", "W10.W10.x"])
@@ -230,7 +245,7 @@ def test_a_personal_access_token_that_is_no_longer_active(
         lambda text: "active" in text,
     )
     assert f"If it is a personal access token, the most likely cause first: {PERSONAL}" in told
-    assert f"id:{project_of(suite)}:aud, the API's project" in told
+    assert f"id:{project_of(suite)}:aud with the id of the API's project" in told
     told = problem(suite.folder / BASIC, PERSONAL_ACCESS_TOKEN=token)
     assert (
         f"As a personal access token, the most likely cause first: {PERSONAL}" in told
@@ -360,7 +375,7 @@ def test_an_answer_that_the_api_cannot_use(scripted: tuple[Upstream, Path]) -> N
 
 def test_a_secret_that_zitadel_rejects(suite: Suite) -> None:
     for variables in ({"API_CLIENT_SECRET": "wr0ng-secret"}, {"API_CLIENT_ID": "1"}):
-        lines = diagnose(suite.folder / BASIC, **variables)
+        lines = diagnose(suite.folder / BASIC, status=1, ahead=0, **variables)
         assert problems(lines) == [
             "ZITADEL rejects the API's client id and secret (unauthorized_client). Possible "
             "causes, the most likely first: API_CLIENT_ID isn't this API's client id, or "
@@ -392,6 +407,16 @@ def test_a_key_that_zitadel_rejects(suite: Suite, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("error", ["unauthorized_client", "access_denied"])
+def test_an_api_or_project_that_was_deactivated(
+    error: str, scripted: tuple[Upstream, Path]
+) -> None:
+    scripted[0].answer({"error": error}, 400)
+    told = problem(scripted[1], token="abc")
+    assert f"client id and secret ({error}). Possible causes" in told
+    assert "was deactivated: reactivate it, since new credentials don't help" in told
+
+
 # Clocks
 
 
@@ -409,6 +434,17 @@ def test_a_clock_that_is_wrong(ahead: int, direction: str, suite: Suite) -> None
 def test_a_clock_that_is_a_little_wrong(ahead: int, suite: Suite) -> None:
     lines = diagnose(suite.folder / "api-jwt", ahead=ahead, status=0)
     assert "ZITADEL's, which is tolerated." in str(lines) and ACCEPTED in lines
+
+
+def test_a_wrong_clock_here_does_not_make_a_token_expired(
+    scripted: tuple[Upstream, Path],
+) -> None:
+    upstream, folder = scripted
+    upstream.answer({"active": False}, headers={"Date": formatdate(usegmt=True)})
+    token = signed({"iss": upstream.base_url, "exp": time.time() + 60, "jti": "1"})
+    assert "expired" not in problem(folder, token=token, ahead=3600)
+    token = signed({"iss": upstream.base_url, "exp": time.time() - 60, "jti": "1"})
+    assert "It expired at" in problem(folder, token=token, ahead=-3600)
 
 
 @pytest.mark.local_zitadel
@@ -559,7 +595,7 @@ def test_mistakes_of_the_settings(suite: Suite) -> None:
         ({"ZITADEL_DOMAIN": "<YOUR_DOMAIN>"}, "ZITADEL_DOMAIN is still a placeholder"),
         ({"API_PRIVATE_KEY_FILE": "no.json"}, "API_PRIVATE_KEY_FILE is not the path of a"),
     ):
-        (line,) = diagnose(suite.folder / "api-jwt", status=4, **variables)
+        (line,) = diagnose(suite.folder / "api-jwt", status=4, ahead=0, **variables)
         assert told in line
 
 
