@@ -45,7 +45,8 @@ B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 PROJECT_SCOPE = "urn:zitadel:iam:org:project:id:{}:aud"
 ROLE_SCOPE = "urn:zitadel:iam:org:project:role:"
 AHEAD_SECONDS = 60  # a client assertion is backdated by this much
-BEHIND_SECONDS = 600  # and valid at least this long
+BEHIND_SECONDS = 600  # and valid at least this long,
+LIFETIME_SECONDS = 900  # when it is new this long
 NEVER = 253402300799  # the `exp` of a personal access token without an expiration date
 MAX_BYTES = 1_000_000  # of an answer that the API reads
 
@@ -97,13 +98,18 @@ class Api:
     project: str  # its id, "" if unknown
     pat: str
     pat_place: str
-    projects: dict[str, str]  # the clients' PROJECT_ID by place
+    projects: dict[str, str]  # what was set as its id, by place
     ahead: float = 0  # seconds by which this clock is ahead of ZITADEL's
 
     @property
     def clock_is_right(self) -> bool:
         """Whether ZITADEL accepts the times in assertions made here."""
         return -BEHIND_SECONDS < self.ahead < AHEAD_SECONDS
+
+    @property
+    def wrong_places(self) -> list[str]:
+        """Where another project than the API's was set."""
+        return [place for place, value in self.projects.items() if value != self.project]
 
     def introspect(self, token: str) -> requests.Response:
         """Send the API's own request; raise UnreachableError."""
@@ -228,7 +234,7 @@ def check_credentials(report: Report, api: Api, discovery: Json) -> bool:
 
 def rejected_credentials(api: Api, error: str) -> list[str]:
     """Return what is wrong with the API's credentials, and the possible causes."""
-    if api.has_key and not api.clock_is_right:
+    if api.has_key and not -LIFETIME_SECONDS - 2 < api.ahead < AHEAD_SECONDS + 3:
         return [f"ZITADEL rejects the API's key ({error}).", "The clock alone causes that."]
     others = (
         "the API (the application in ZITADEL's console) or its project was deactivated: "
@@ -298,13 +304,15 @@ def check_token(report: Report, api: Api, token: str, role: str) -> None:
         report.problem("ZITADEL didn't answer about the token.", str(error))
         return
     claims = json_object(answer.content)
-    if answer.status_code != 200 or not claims or len(answer.content) > MAX_BYTES:
-        size = f"status {answer.status_code}, {len(answer.content)} bytes"
+    if len(answer.content) > MAX_BYTES:
         report.problem(
-            f"The API can't use ZITADEL's answer about the token ({size}).",
-            f"It must be a JSON object of at most {MAX_BYTES} bytes with status 200: try again, "
-            "with a token that was requested with fewer scopes.",
+            "ZITADEL's answer about the token is larger than the API reads.",
+            "Request it with fewer scopes: ZITADEL repeats them in its answer.",
         )
+        return
+    if answer.status_code != 200 or not claims:
+        problem = status_problem(answer, api.url, api.setting) or "Try again, and see its log."
+        report.problem(f"ZITADEL can't tell (status {answer.status_code}).", problem)
         return
     if claims.get("active") is not True:
         report.problem(
@@ -317,6 +325,8 @@ def check_token(report: Report, api: Api, token: str, role: str) -> None:
     if project := api_project(claims, api.client_id):
         report.ok(f"The API belongs to the project {project}.")
         api.project = project
+        for place in api.wrong_places:
+            report.note(f"{place} isn't that project: tokens for it aren't active for this API.")
     check_roles(report, claims, role, api.project)
     check_expiry(report, claims)
 
@@ -335,8 +345,7 @@ def inactive_causes(api: Api, token: str) -> list[str]:
             claims = json_object(api.introspect(api.pat).content)
             api.project = api_project(claims, api.client_id) or api.project
     scope = f"it was requested without the scope {PROJECT_SCOPE.format(api.project or 'PROJECT')}"
-    places = [place for place, value in api.projects.items() if value != api.project]
-    hints = [f"PROJECT_ID in {place} isn't that project." for place in places]
+    hints = [f"{place} isn't that project." for place in api.wrong_places]
     if not api.project:
         hints = [
             "Which project this API belongs to isn't known here: see ZITADEL's console, compare "
@@ -488,7 +497,8 @@ def load(folder: Path, project: str) -> Api:
         settings.stop(error)
     setting = "ZITADEL_INTROSPECTION_URL"
     pat, pat_place = clients.pop("service-user-pat")._find("PERSONAL_ACCESS_TOKEN")
-    found = (client._find("PROJECT_ID") for client in clients.values())
+    found = [client._find("PROJECT_ID") for client in clients.values()]
+    projects = {f"PROJECT_ID in {place}": value for value, place in found if value}
     authentication: Any = introspection.client_authentication
     return Api(
         domain=domain,
@@ -501,7 +511,7 @@ def load(folder: Path, project: str) -> Api:
         project=project,
         pat=pat,
         pat_place=pat_place,
-        projects={place: value for value, place in found if value},
+        projects=projects | ({"--project-id": project} if project else {}),
     )
 
 
