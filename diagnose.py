@@ -289,11 +289,10 @@ def api_project(claims: Json, client_id: str) -> str:
 
     Its audience is the client id and the project of the API that asks.
     """
-    audience = claims.get("aud")
-    if claims.get("active") is not True or "client_id" in claims or not isinstance(audience, list):
-        return ""
+    audience = audience_of(claims)
     others = [str(one) for one in audience if one != client_id]
-    return others[0] if len(others) == 1 and len(audience) == 2 else ""
+    is_personal = "client_id" not in claims and len(audience) == 2
+    return others[0] if is_personal and len(others) == 1 else ""
 
 
 def check_token(report: Report, api: Api, token: str, role: str) -> None:

@@ -336,6 +336,29 @@ def test_a_role_scope_hides_the_other_roles(scripted: tuple[Upstream, Path]) -> 
     assert "hides" not in told and "in the project 6 under" in told
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"aud": ["5", "6"]},
+        {"aud": ["6"], "client_id": None},
+        {"aud": ["6", "7"], "client_id": None},
+    ],
+)
+def test_the_project_is_known_only_from_a_personal_access_token(
+    changes: dict[str, Any], scripted: tuple[Upstream, Path]
+) -> None:
+    answer = claims(**changes)
+    scripted[0].answer({name: value for name, value in answer.items() if value is not None})
+    lines = diagnose(scripted[1], token="abc", status=0)
+    assert "belongs to the project" not in str(lines)
+
+
+def test_an_answer_that_contains_the_token(scripted: tuple[Upstream, Path]) -> None:
+    scripted[0].answer(claims(sub="\x1b[1m a-long-token"))
+    lines = diagnose(scripted[1], token="a-long-token", status=0)
+    assert r"its user is \x1b[1m …." in " ".join(lines)
+
+
 def test_roles_are_shown_with_their_organizations(scripted: tuple[Upstream, Path]) -> None:
     lines = diagnose(scripted[1], token="abc", status=0)
     shown = "read:messages (all of its roles here: read:messages through organization 12, 13)"
@@ -581,6 +604,15 @@ def test_an_internal_address_is_enough(suite: Suite) -> None:
     url = issuer.replace("localhost", "127.0.0.1") + "/oauth/v2/introspect"
     lines = diagnose(suite.folder / "api-jwt", ZITADEL_INTROSPECTION_URL=url, status=0)
     assert ACCEPTED in lines
+
+
+def test_a_domain_that_is_not_reachable_from_here(scripted: tuple[Upstream, Path]) -> None:
+    upstream, folder = scripted
+    domain = f"http://localhost:{free_port()}"
+    upstream.paths[DISCOVERY] = {"issuer": domain}
+    variables = {"ZITADEL_DOMAIN": domain, "ZITADEL_INTROSPECTION_URL": upstream.url}
+    lines = diagnose(folder, token="abc", status=0, ahead=0, **variables)
+    assert f"ok       ZITADEL answers at {upstream.base_url} and calls itself {domain}." in lines
 
 
 @pytest.mark.local_zitadel
