@@ -169,7 +169,7 @@ def find_zitadel(report: Report, api: Api) -> requests.Response | None:
             report.ok(f"ZITADEL answers at {address} and calls itself {api.domain}.")
             return answer
         problems.append(problem)
-    report.problem("The address in ZITADEL_DOMAIN doesn't work.", problems[0])
+    report.problem("The API can't use the address in ZITADEL_DOMAIN.", problems[0])
     return None
 
 
@@ -188,12 +188,12 @@ def check_clock(report: Report, api: Api, answer: requests.Response) -> None:
     elif api.has_key:
         report.problem(
             f"This machine's clock is {distance}.",
-            "Set it: ZITADEL rejects assertions with such times, and so this API's requests.",
+            "Set it: ZITADEL rejects assertions with such times, so this API's requests too.",
         )
     else:
         report.note(
             f"This machine's clock is {distance}: set it. This API compares only a token's expiry "
-            "with it, but clients on this machine that sign assertions get no token."
+            "with it, but clients on this machine that sign assertions may get no token."
         )
 
 
@@ -202,7 +202,7 @@ def check_credentials(report: Report, api: Api, discovery: Json) -> bool:
     try:
         answer = api.introspect("x")
     except UnreachableError as error:
-        report.problem(f"The address in {api.setting} doesn't work.", str(error))
+        report.problem(f"The API can't use the address in {api.setting}.", str(error))
         return False
     content = json_object(answer.content)
     if answer.status_code == 200 and isinstance(content.get("active"), bool):
@@ -338,7 +338,9 @@ def inactive_causes(api: Api, token: str) -> list[str]:
     if token == api.pat:
         return [f"As a personal access token, {personal}", "Create one for PERSONAL_ACCESS_TOKEN."]
     if len(token) > 8 and token in api.pat:
-        return [f"It is only a part of the one in {api.pat_place}: copy it whole."]
+        return [
+            f"It is only a part of the PERSONAL_ACCESS_TOKEN in {api.pat_place}: copy it whole."
+        ]
     if api.pat:  # a probe: the answer about an active one tells the API's project
         with suppress(UnreachableError):
             claims = json_object(api.introspect(api.pat).content)
@@ -354,7 +356,10 @@ def inactive_causes(api: Api, token: str) -> list[str]:
         audience = audience_of(claims)
         if known := jwt_problems(api, claims):
             return known
-        changed = f"it was revoked; it was changed or wasn't signed by this ZITADEL; {gone}"
+        changed = (
+            "it was revoked; its user was deactivated or deleted; or it was changed, or isn't "
+            "signed by this ZITADEL."
+        )
         if api.project or api.client_id in audience:
             return [f"As a JWT, {first}: {changed}"]
         return [f"As a JWT, {first}: {scope}; {changed}", f"Its audience is {audience}.", *hints]
