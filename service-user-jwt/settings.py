@@ -101,9 +101,13 @@ class Settings:
         if url.path:
             fix = "keep only scheme and domain, like https://example.zitadel.cloud,"
             raise self.error(name, "has a path", fix)
-        if "://" not in value and LOOPBACK.fullmatch(url.hostname or ""):
-            fix = f"write http://{url.netloc} or https://{url.netloc}"
-            raise self.error(name, "has no scheme", fix)
+        if "://" not in value:
+            if LOOPBACK.fullmatch(url.hostname or ""):
+                fix = f"write http://{url.netloc} or https://{url.netloc}"
+                raise self.error(name, "has no scheme", fix)
+            # A name without a dot may be a secret, which must not be shown or looked up.
+            if "." not in url.netloc:
+                raise self.error(name, "is not an address such as https://example.com")
         return url.geturl()
 
     def url(self, name: str, default: str) -> str:

@@ -120,6 +120,8 @@ def test_the_env_file_above_is_named_where_only_that_exists(tmp_path: Path) -> N
         ("https://" + "a" * 64 + ".example.com", "address"),
         ("https://:s3cret@example.com", "address"),
         ("https://example.com?", "address"),
+        ("s3cret-without-a-dot", "address"),
+        ("s3cret:8080", "address"),
     ],
 )
 @pytest.mark.parametrize("name", ["api-jwt", "service-user-client-credentials"])
