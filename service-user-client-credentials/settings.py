@@ -105,7 +105,7 @@ class Settings:
             if LOOPBACK.fullmatch(url.hostname or ""):
                 fix = f"write http://{url.netloc} or https://{url.netloc}"
                 raise self.error(name, "has no scheme", fix)
-            # A name without a dot may be a secret, which must not be shown or looked up.
+            # A name without a dot may be a secret: don't show it or look it up.
             if "." not in url.netloc:
                 raise self.error(name, "is not an address such as https://example.com")
         return url.geturl()
