@@ -73,11 +73,15 @@ class Settings:
 
     def __init__(self, sources: dict[str, Values], place: str) -> None:
         self._sources = sources
-        self.place = place
+        self._place = place
 
     def get(self, name: str) -> str:
         """Return the value of the variable `name`, "" if it is unset."""
         return self._find(name)[0]
+
+    def source(self, name: str) -> str:
+        """Return where the value of `name` comes from, or where to set it."""
+        return self._find(name)[1]
 
     def required(self, name: str) -> str:
         """Return the value of `name`.
@@ -128,7 +132,7 @@ class Settings:
         self, name: str, problem: str, fix: str = "correct it"
     ) -> ConfigurationError:
         """Return the error that says what is wrong with `name`, and where to fix it."""
-        return ConfigurationError(f"{name} {problem}: {fix} in {self._find(name)[1]}.")
+        return ConfigurationError(f"{name} {problem}: {fix} in {self.source(name)}.")
 
     def _find(self, name: str) -> tuple[str, str]:
         for source, values in self._sources.items():
@@ -138,7 +142,7 @@ class Settings:
                 value = value[1:-1].strip()
             if value:
                 return value, source
-        return "", self.place
+        return "", self._place
 
     def _split(self, name: str, value: str) -> SplitResult:
         try:

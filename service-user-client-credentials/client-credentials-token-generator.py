@@ -24,4 +24,4 @@ def create_token(settings: Settings) -> ClientCredentialsToken:
 
 
 if __name__ == "__main__":
-    main(__doc__, create_token, "CLIENT_ID and CLIENT_SECRET")
+    main(__doc__, create_token, "CLIENT_ID", "CLIENT_SECRET")

@@ -31,7 +31,7 @@ class Token(Protocol):
 def main(
     description: str | None,
     create_token: Callable[[settings.Settings], Token],
-    credentials: str,
+    *credentials: str,
 ) -> NoReturn:
     """Get a token, call the API's routes with it, and print one line for each.
 
@@ -56,14 +56,16 @@ def main(
         if token_only:
             print(access_token)
             sys.exit(0)
-        print(f"Using the {token.origin()} ({credentials}).")
+        print(f"Using the {token.origin()} ({' and '.join(credentials)}).")
         base_url = values.url("API_BASE_URL", "http://localhost:5000")
         accepted = [_call(values, base_url, path, token) for path in ROUTES]
     except (settings.ConfigurationError, ImportError) as error:
         settings.stop(error)
     except requests.RequestException as error:  # a TokenError
-        suspects = f"{credentials} and " if getattr(error, "error", None) else ""
-        settings.stop(f"{error} See {suspects}ZITADEL_DOMAIN in {values.place}.")
+        names = credentials if getattr(error, "error", None) else ()
+        names += ("ZITADEL_DOMAIN",)
+        places = " and ".join(dict.fromkeys(map(values.source, names)))
+        settings.stop(f"{error} See {', '.join(names)} in {places}.")
     sys.exit(0 if all(accepted) else 1)
 
 

@@ -260,12 +260,20 @@ def test_both_ways_of_rejecting_an_assertion_get_the_same_help(
         upstream.answer(rejection, status, headers={"Date": date})
         ended = start(folder)
         assert_one_sentence(ended, "the key was removed or has expired", "deleted", "own domain")
-        assert_one_sentence(ended, "See CLIENT_PRIVATE_KEY_FILE_PATH and ZITADEL_DOMAIN in ")
+        assert_one_sentence(ended, "See CLIENT_PRIVATE_KEY_FILE_PATH, ZITADEL_DOMAIN in ")
         told.add(re.sub(r"clock is (299|300|301) s", "clock is 300 s", ended.stderr))
     (sentence,) = told
     ahead = {300: "is 300 s ahead of ZITADEL's.", -300: "is 300 s behind ZITADEL's."}
     assert ahead.get(behind, "domain. See ") in sentence
     assert ("clock" in sentence) == (behind != 0)
+
+
+def test_what_to_see_is_named_with_its_source(tmp_path: Path, upstream: Upstream) -> None:
+    folder = prepare("service-user-client-credentials", tmp_path, ZITADEL_TOKEN_URL=upstream.url)
+    upstream.answer({"error": "invalid_client", "error_description": "client not found"}, 400)
+    ended = start(folder, CLIENT_SECRET="s3cret-2")
+    places = f"{folder / '.env'} and the environment"
+    assert_one_sentence(ended, f"See CLIENT_ID, CLIENT_SECRET, ZITADEL_DOMAIN in {places}.")
 
 
 def test_an_api_that_does_not_run(tmp_path: Path) -> None:
