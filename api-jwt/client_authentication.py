@@ -54,7 +54,8 @@ class PrivateKeyJWT(AuthBase):
         ):  # encrypted, or of an unsupported type
             key = None
         if not isinstance(key, RSAPrivateKey):
-            raise ValueError("The key is not an unencrypted RSA private key in PEM.")
+            message = "The key is not an unencrypted RSA private key in PEM."
+            raise ValueError(message)  # noqa: TRY004 - the type of what was read
         self.client_id = client_id
         self._key_id = key_id
         self._private_key = key

@@ -86,7 +86,7 @@ class CachedIntrospection:
             if not isinstance(value, str):
                 raise TypeError
             claims = json.loads(value)
-        except Exception as error:  # every store raises its own
+        except Exception as error:  # noqa: BLE001 - every store raises its own
             _log_failure(error)
             return None
         if self._seconds_left(claims) <= 0:
@@ -108,7 +108,7 @@ class CachedIntrospection:
             return
         try:
             self._store.set(key, value, timeout=seconds)
-        except Exception as error:  # every store raises its own
+        except Exception as error:  # noqa: BLE001 - every store raises its own
             _log_failure(error)
 
     def _seconds_left(self, claims: Any) -> int:

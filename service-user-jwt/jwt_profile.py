@@ -75,7 +75,8 @@ class JWTProfileToken(AccessToken):
         ):  # encrypted, or of an unsupported type
             key = None
         if not isinstance(key, RSAPrivateKey):
-            raise ValueError("The key is not an unencrypted RSA private key in PEM.")
+            message = "The key is not an unencrypted RSA private key in PEM."
+            raise ValueError(message)  # noqa: TRY004 - the type of what was read
         self._issuer = issuer.rstrip("/")
         self._scope = scope
         self._user_id = user_id
