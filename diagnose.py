@@ -59,7 +59,7 @@ class Report:
         self._token = token
 
     def ok(self, text: str) -> None:
-        """Print what is as it must be."""
+        """Print what is as expected."""
         self._print("ok", text)
 
     def note(self, text: str) -> None:
