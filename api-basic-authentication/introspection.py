@@ -97,11 +97,11 @@ class TokenIntrospection:
         # answers to others' tokens.
         if self._process != os.getpid():
             self._start()
+        content = bytearray()
+        deadline = time.monotonic() + sum(self._timeout)
         slots = self._slots
         if not slots.acquire(blocking=False):
             raise IntrospectionUnavailableError(f"{self._limit} requests are under way")
-        deadline = time.monotonic() + sum(self._timeout)
-        content = bytearray()
         try:
             with self._send(token) as response:
                 if response.status_code == 200:
