@@ -26,7 +26,7 @@ import requests
 from explain import Exchange, Lecture, Proxy
 from programs import APIS, clone, environment
 from servers import Upstream
-from test_demo import ALL_RIGHT, processes, rows, start
+from test_demo import ALL_RIGHT, left, processes, rows, start
 
 # Python runs a module of this name by itself in each process that finds it: a wiretap.
 SITECUSTOMIZE = """
@@ -261,7 +261,7 @@ def test_nothing_is_left_running_when_it_is_terminated(
     output, errors = demo.communicate(timeout=20)
     assert (demo.returncode, errors) == (143, "")
     assert "All calls" not in output
-    assert processes(marker) == []
+    assert left(marker) == []
 
 
 def test_a_reader_who_leaves_early_sees_no_traceback(marker: str, tmp_path: Path) -> None:
