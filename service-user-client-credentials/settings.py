@@ -46,12 +46,15 @@ def load() -> Settings:
     """
     environment: Values = dict(os.environ)
     if "FLASK_RUN_FROM_CLI" in environment:
-        # The flask command has put a `.env` file into the environment: take it out
-        # again.
-        for name, value in _read(Path(find_dotenv(usecwd=True)), expand=True).items():
-            if environment.get(name) == value:
-                del environment[name]
-                del os.environ[name]
+        # The flask command has put the nearest of these files into the environment,
+        # whoever wrote them, and has expanded `${…}`: take that out again.
+        for kind in (".flaskenv", ".env"):
+            file = Path(find_dotenv(kind, usecwd=True))
+            for name, value in _read(file).items():
+                is_loaded = value and ("${" in value or environment.get(name) == value)
+                if is_loaded and not (name.startswith("FLASK_") and _is_private(file)):
+                    environment.pop(name, None)
+                    os.environ.pop(name, None)
     own, above = FOLDER / ".env", FOLDER.parent / ".env"
     sources = {"the environment": environment, str(own): _read(own)}
     place = str(own)
@@ -168,9 +171,9 @@ def host_header(url: str, domain: str) -> str | None:
     return None if urlsplit(url).netloc == own else own
 
 
-def _read(file: Path, expand: bool = False) -> Values:
+def _read(file: Path) -> Values:
     try:
-        return dotenv_values(file, interpolate=expand, encoding="utf-8-sig")
+        return dotenv_values(file, interpolate=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"{file} can't be read ({type(error).__name__}): it must be a UTF-8 text "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from programs import FLASK, copy_folder, run_here, running_api
+from programs import FLASK, copy_folder, free_port, run, run_here, running_api
 from servers import TOKEN, Upstream, active, send
 from test_mistakes import API_KEY, KEY_CONTENT, USER_KEY, assert_one_sentence, prepare, start
 
@@ -102,17 +102,43 @@ def test_another_users_file_above_is_ignored(kind: str, tmp_path: Path) -> None:
     assert shown(folder) == ""
 
 
-def test_flask_run_obeys_none_of_the_planted_file(tmp_path: Path, upstream: Upstream) -> None:
-    """The flask command reads every `.env` above into the environment before our code runs."""
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+@pytest.mark.parametrize("tail", ["", "${ZITADEL_INTROSPECTION_URL}", "${HOME}"])
+@pytest.mark.parametrize("name", [".env", ".flaskenv"])
+def test_flask_run_obeys_no_planted_file(
+    name: str, tail: str, tmp_path: Path, upstream: Upstream
+) -> None:
+    """The flask command reads such files above into the environment before our code runs."""
     folder = copy_folder("api-basic-authentication", tmp_path)
-    planted = f"ZITADEL_INTROSPECTION_URL={upstream.url}\n"
-    (tmp_path / ".env").write_text(planted)
-    (tmp_path / ".env").chmod(0o666)
-    upstream.answer(active())
+    planted = f"ZITADEL_INTROSPECTION_URL={upstream.url}{tail}\nFLASK_DEBUG=1\n"
+    (tmp_path / name).write_text(planted)
+    (tmp_path / name).chmod(0o666)
+    upstream.answer(active("read:messages"))
     settings = BASIC | {"ZITADEL_DOMAIN": "http://127.0.0.1:9"}
     with running_api(folder, FLASK, **settings) as base_url:
-        assert send(base_url, "/api/private", TOKEN)[0] == 503
+        assert send(base_url, "/api/private-scoped", TOKEN)[0] == 503
     assert upstream.forms == []
+    assert "Debug mode: off" in (folder / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("words", ["a stray line", "s3cret-of-two-lines"])
+def test_a_line_without_a_value_is_no_traceback(words: str, tmp_path: Path) -> None:
+    folder = prepare("api-basic-authentication", tmp_path, API_CLIENT_SECRET="")
+    with (folder / ".env").open("a") as file:
+        file.write(f"{words}\n")
+    ended = run(folder, *FLASK, str(free_port()))
+    assert ended.returncode == 4  # dotenv may complain of the line, by its number
+    assert ended.stderr.splitlines()[-1].startswith("API_CLIENT_SECRET is not set")
+    assert "Traceback" not in ended.stderr and words not in ended.stderr
+
+
+def test_flasks_own_variables_in_an_own_file_stay(tmp_path: Path) -> None:
+    folder = prepare("api-basic-authentication", tmp_path)
+    with (folder / ".env").open("a") as file:
+        file.write("FLASK_DEBUG=1\n")
+    with running_api(folder, FLASK):
+        pass
+    assert "Debug mode: on" in (folder / "log.txt").read_text()
 
 
 def test_flask_run_expands_nothing_and_keeps_secrets_out_of_the_environment(
