@@ -20,7 +20,7 @@ from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, ProtocolError
 
 MAX_BYTES = 1_000_000
-LOOPBACK = re.compile(r"(.+\.)?localhost|127(\.\d+){3}|::1")
+LOOPBACK = re.compile(r"(.+\.)?localhost\.?|127(\.\d+){1,3}|::1")
 
 
 class IntrospectionUnavailableError(ConnectionError):

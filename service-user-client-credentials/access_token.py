@@ -18,7 +18,7 @@ from requests.auth import AuthBase
 from requests.utils import get_environ_proxies, select_proxy
 
 B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
-LOOPBACK = re.compile(r"(.+\.)?localhost|127(\.\d+){3}|::1")
+LOOPBACK = re.compile(r"(.+\.)?localhost\.?|127(\.\d+){1,3}|::1")
 RETRY_SECONDS = 5
 # By OpenSSL's code for what is wrong with a certificate.
 CERTIFICATE_FIXES = {
@@ -123,10 +123,14 @@ class AccessToken(AuthBase):
                     self._renew_at = min(now + RETRY_SECONDS, self._expires_at)
             return self._token
 
-    def discard(self) -> None:
-        """Forget the token, which ZITADEL ended early; the next use fetches another."""
+    def discard(self, token: str | None = None) -> None:
+        """Forget the token, which ZITADEL ended early; the next use fetches another.
+
+        With the rejected `token`, one that another thread has fetched since is kept.
+        """
         with self._lock:
-            self._renew_at = self._expires_at = 0.0
+            if token in (None, self._token):
+                self._renew_at = self._expires_at = 0.0
 
     def origin(self) -> str:
         """Return, as part of a sentence, where the token is from and how long valid."""
@@ -185,7 +189,9 @@ class AccessToken(AuthBase):
         if type(error) is OSError:
             return TokenError("REQUESTS_CA_BUNDLE doesn't name a file of certificates.")
         if isinstance(error, requests.exceptions.SSLError):
-            return TokenError(f"{url} doesn't support https; should it be http://?")
+            message = f"{url} doesn't support https; should it be http://?"
+            # A load balancer whose servers are away cuts the handshake off, too.
+            return TokenError(message, temporary="EOF" in str(error))
         proxy = select_proxy(url, self._proxies)
         via = f" through the proxy {proxy.rpartition('@')[2]}" if proxy else ""
         message = f"ZITADEL can't be reached at {url}{via} ({type(error).__name__})."

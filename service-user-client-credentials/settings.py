@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 from dotenv import dotenv_values, find_dotenv
 
 FOLDER = Path(__file__).resolve().parent
-LOOPBACK = re.compile(r"(.+\.)?localhost|127(\.\d+){3}|::1")
+LOOPBACK = re.compile(r"(.+\.)?localhost\.?|127(\.\d+){1,3}|::1")
 
 Values = dict[str, str | None]
 
@@ -62,7 +62,7 @@ def load() -> Settings:
         sources[str(above)] = _read(above)
         place = str(own if own.is_file() else above)
     elif above.is_file():
-        place += f" ({above} is ignored: other users can change it)"
+        place += f" ({above} is ignored: run chmod go-w, other users can change it)"
     return Settings(sources, place)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -277,3 +278,32 @@ def test_no_password_is_taken_from_netrc(
     upstream.answer(gives(upstream, 60))
     JWTProfileToken(upstream.url, "https://zitadel", "s", "1", "kid", pem(RSA_KEY)).token()
     assert upstream.authorizations == [None]
+
+
+def test_many_threads_may_discard_the_same_token(token: AccessToken, upstream: Upstream) -> None:
+    upstream.answer(gives(upstream, 3600))
+    rejected = token.token()
+    for _ in range(3):
+        token.discard(rejected)
+        assert token.token() == "t2"
+    assert len(upstream.forms) == 2
+
+
+def test_a_handshake_that_is_cut_off_is_temporary() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            connection, _ = listener.accept()
+            connection.recv(1)
+            connection.shutdown(socket.SHUT_WR)  # with a FIN, before any answer
+            while connection.recv(65536):
+                pass
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/oauth/v2/token"
+        with pytest.raises(TokenError, match="doesn't support https") as raised:
+            ClientCredentialsToken(url, "s", "user", "s3cret").token()
+        thread.join()
+    assert raised.value.temporary
