@@ -47,7 +47,7 @@ class TokenIntrospection:
         client_authentication: how this API authenticates there, for requests' `auth=`.
         host: the `Host` header, for a ZITADEL reached under an internal address.
         timeout: seconds to connect to each of ZITADEL's addresses, and seconds that it
-            may be silent. Their sum is how long the whole answer may take.
+            may be silent. Their sum is about how long the whole answer may take.
         limit: how many introspections may be under way at once; further ones fail
             immediately. Set below the server's number of threads, it leaves threads for
             other routes while ZITADEL is slow.
