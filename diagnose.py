@@ -531,8 +531,12 @@ def main() -> int:
     folder = options.folder.resolve()
     if others:  # perhaps the token, which must not be shown
         stop(2, "Name one folder: the token is read from standard input. See --help.")
-    if not all((folder / name).is_file() for name in ("client_authentication.py", "server.py")):
-        stop(2, "Name the folder of an API, api-jwt or api-basic-authentication, with your .env.")
+    if not all((folder / name).is_file() for name in ("settings.py", "server.py")):
+        stop(
+            2,
+            "Name api-jwt or api-basic-authentication, also for an app of your own: set that app's "
+            "credentials as environment variables or in the folder's .env.",
+        )
     if not re.fullmatch("[0-9]*", options.project_id):
         stop(2, "--project-id is the id of a project in ZITADEL's console: digits only.")
     api = load(folder, options.project_id)

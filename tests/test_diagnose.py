@@ -636,8 +636,8 @@ def test_an_api_base_url_of_another_api_is_pointed_to(suite: Suite) -> None:
 def test_mistakes_of_the_command_line(suite: Suite) -> None:
     token, folder = "a-token-not-to-be-shown", suite.folder
     for options, told in (
-        ((folder / PAT_USER,), "Name the folder of an API"),
-        ((folder / token,), "Name the folder of an API"),
+        ((folder / PAT_USER,), "Name api-jwt or api-basic-authentication"),
+        ((folder / token,), "Name api-jwt or api-basic-authentication"),
         ((folder / "api-jwt", token), "the token is read from standard input"),
         ((folder / "api-jwt", "--token", token), "the token is read from standard input"),
         ((folder / "api-jwt", "--project-id", token), "digits only"),
@@ -672,3 +672,16 @@ def test_an_env_file_that_is_not_utf_8(
 def test_a_token_that_is_not_utf_8(encoding: str, scripted: tuple[Upstream, Path]) -> None:
     (line,) = diagnose(scripted[1], token="abc\u00fc".encode(encoding), status=4)
     assert line == "Standard input isn't UTF-8 text: save the file of the token as UTF-8."
+
+
+def test_an_api_with_a_secret_needs_no_pyjwt() -> None:
+    without = "import sys; sys.modules['jwt'] = None; import diagnose"
+    ended = run(ROOT, "-c", without)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_an_app_of_ones_own_is_pointed_to_an_api_folder(tmp_path: Path) -> None:
+    for file in ("server.py", "client_authentication.py"):
+        (tmp_path / file).write_text("raise SystemExit('it was run')")
+    told = diagnose(tmp_path, token="abc", status=2)
+    assert told[0].startswith("Name api-jwt or api-basic-authentication, also for an app")
