@@ -1,9 +1,8 @@
 """A Flask API with a public, a private and a role-protected route."""
 
-import argparse
-
 from flask import Flask, Response, jsonify
 
+import flask_environment
 import settings
 from client_authentication import ClientSecretBasic
 from introspection import TokenIntrospection
@@ -15,15 +14,17 @@ def create_introspection() -> TokenIntrospection:
 
     Raises settings.ConfigurationError if one of them is missing or wrong.
     """
-    values = settings.load()
+    values = settings.load(environment=flask_environment.without_files())
     domain = values.domain("ZITADEL_DOMAIN")
     url = values.url("ZITADEL_INTROSPECTION_URL", f"{domain}/oauth/v2/introspect")
+
     client_authentication = ClientSecretBasic(
         client_id=values.required("API_CLIENT_ID"),
         client_secret=values.required("API_CLIENT_SECRET"),
     )
+
     host = settings.host_header(url, domain)
-    return TokenIntrospection(url, client_authentication, host=host)
+    return TokenIntrospection(url, client_authentication, host_header=host)
 
 
 try:
@@ -61,6 +62,4 @@ def private_scoped() -> Response:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=5000)
-    app.run(port=parser.parse_args().port, load_dotenv=False)
+    app.run(load_dotenv=False)

@@ -8,18 +8,24 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 import sys
+from collections.abc import Mapping
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import SplitResult, urlsplit
 
-from dotenv import dotenv_values, find_dotenv
+import requests
+from dotenv import dotenv_values
+
+if sys.version_info < (3, 10):  # noqa: UP036 - for those who have an older one
+    sys.exit("This requires Python 3.10 or newer.")
 
 FOLDER = Path(__file__).resolve().parent
 LOOPBACK = re.compile(r"(.+\.)?localhost\.?|127(\.\d+){1,3}|::1")
 
-Values = dict[str, str | None]
+Values = Mapping[str, str | None]
 
 
 class ConfigurationError(Exception):
@@ -35,35 +41,60 @@ def stop(error: object) -> NoReturn:
     sys.exit(4)
 
 
-def load() -> Settings:
-    """Read the environment, this folder's `.env`, and the one in the folder above.
+def load(folder: Path = FOLDER, environment: Values = os.environ) -> Settings:
+    """Return the settings of `folder`: from the environment and two `.env` files.
 
-    The first that has a value for a variable takes precedence. Nothing is put into the
-    environment, which every child process gets, and no `${…}` is expanded.
+    The environment takes precedence, then the folder's `.env`, then the one above it.
+    Nothing is put into the environment, which every child process gets, and no `${…}`
+    is expanded.
 
     Raises:
-        ConfigurationError: a `.env` file can't be read.
+        ConfigurationError: the folder's `.env` can't be read.
     """
-    environment: Values = dict(os.environ)
-    if "FLASK_RUN_FROM_CLI" in environment:
-        # The flask command has put the nearest of these files into the environment,
-        # whoever wrote them, and has expanded `${…}`: take that out again.
-        for kind in (".flaskenv", ".env"):
-            file = Path(find_dotenv(kind, usecwd=True))
-            for name, value in _read(file).items():
-                is_loaded = value and ("${" in value or environment.get(name) == value)
-                if is_loaded and not (name.startswith("FLASK_") and _is_private(file)):
-                    environment.pop(name, None)
-                    os.environ.pop(name, None)
-    own, above = FOLDER / ".env", FOLDER.parent / ".env"
-    sources = {"the environment": environment, str(own): _read(own)}
+    own, above = folder / ".env", folder.parent / ".env"
+    sources = {"the environment": environment, str(own): read(own)}
+
     place = str(own)
-    if _is_private(above):
-        sources[str(above)] = _read(above)
-        place = str(own if own.is_file() else above)
+    if (folder / ".env.txt").is_file() and not own.is_file():
+        place += " (rename .env.txt, which isn't read)"
+    problem = distrust(above)
+    if problem:
+        place += f" ({above} is ignored: {problem})"
     elif above.is_file():
-        place += f" ({above} is ignored: run chmod go-w, other users can change it)"
+        sources[str(above)] = read(above)
+        place = str(own if own.is_file() else above)
     return Settings(sources, place)
+
+
+def read(file: Path) -> Values:
+    """Return what a `.env` file contains; raise ConfigurationError if that fails."""
+    try:
+        return dotenv_values(file, interpolate=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{file} can't be read ({type(error).__name__}): it must be a UTF-8 text "
+            "file that you have permission to read."
+        ) from None
+
+
+def distrust(file: Path) -> str:
+    """Return why a file outside of this folder must not be used, "" if it may be."""
+    try:
+        target, link = file.stat(), file.lstat()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"it can't be read ({type(error).__name__})"
+
+    if not stat.S_ISREG(target.st_mode):
+        return "it isn't a regular file"
+    if not os.access(file, os.R_OK):
+        return "you have no permission to read it"
+    if not hasattr(os, "getuid"):  # Windows
+        return ""
+    if not {target.st_uid, link.st_uid} <= {0, os.getuid()}:
+        return "it belongs to another user"
+    return "other users can change it" if target.st_mode & 0o022 else ""
 
 
 class Settings:
@@ -80,22 +111,32 @@ class Settings:
 
     def get(self, name: str) -> str:
         """Return the value of the variable `name`, "" if it is unset."""
-        return self._find(name)[0]
+        return self.find(name)[0]
 
     def source(self, name: str) -> str:
         """Return where the value of `name` comes from, or where to set it."""
-        return self._find(name)[1]
+        return self.find(name)[1]
 
     def required(self, name: str) -> str:
         """Return the value of `name`.
 
-        Raises ConfigurationError if it is unset or a placeholder.
+        Raises ConfigurationError if it is unset, a placeholder, or not UTF-8.
         """
         value = self.get(name)
         if not value:
             raise self.error(name, "is not set", "give it a value")
         if "YOUR_" in value or value.startswith("<"):
             raise self.error(name, "is still a placeholder", "replace it")
+        if re.search("[\ud800-\udfff]", value):  # bytes that couldn't be decoded
+            raise self.error(name, "isn't UTF-8 text")
+
+        return value
+
+    def project_id(self, name: str) -> str:
+        """Return a project's resource id; raise ConfigurationError."""
+        value = self.required(name)
+        if not re.fullmatch("[0-9]+", value):
+            raise self.error(name, "isn't a project's resource id, which is a number")
         return value
 
     def domain(self, name: str) -> str:
@@ -108,6 +149,7 @@ class Settings:
         if url.path:
             fix = "keep only scheme and domain, like https://example.zitadel.cloud,"
             raise self.error(name, "has a path", fix)
+
         if "://" not in value:
             if LOOPBACK.fullmatch(url.hostname or ""):
                 fix = f"write http://{url.netloc} or https://{url.netloc}"
@@ -115,6 +157,7 @@ class Settings:
             # A name without a dot may be a secret: don't show it or look it up.
             if "." not in url.netloc:
                 raise self.error(name, "is not an address such as https://example.com")
+
         return url.geturl()
 
     def url(self, name: str, default: str) -> str:
@@ -137,7 +180,8 @@ class Settings:
         """Return the error that says what is wrong with `name`, and where to fix it."""
         return ConfigurationError(f"{name} {problem}: {fix} in {self.source(name)}.")
 
-    def _find(self, name: str) -> tuple[str, str]:
+    def find(self, name: str) -> tuple[str, str]:
+        """Return the value of `name` and where it comes from, or where to set it."""
         for source, values in self._sources.items():
             value = (values.get(name) or "").strip()
             # `docker run --env-file` passes the quotes on.
@@ -145,6 +189,7 @@ class Settings:
                 value = value[1:-1].strip()
             if value:
                 return value, source
+
         return "", self._place
 
     def _split(self, name: str, value: str) -> SplitResult:
@@ -154,10 +199,15 @@ class Settings:
             if "[" in url.netloc:
                 IPv6Address(url.hostname)  # Python 3.10 doesn't check it
             usable = url.scheme in ("http", "https") and host and url.port != 0
+            if usable and not url.netloc.isascii():
+                # The issuer and the Host header have the form that requests sends.
+                prepared = requests.Request("GET", url.geturl()).prepare()
+                url = url._replace(netloc=urlsplit(str(prepared.url)).netloc)
         except ValueError:
             usable = False
         if not usable or re.search(r"[\s@?#]", value):
             raise self.error(name, "is not an address such as https://example.com")
+
         return url._replace(netloc=url.netloc.lower())
 
 
@@ -169,23 +219,3 @@ def host_header(url: str, domain: str) -> str | None:
     """
     own = urlsplit(domain).netloc
     return None if urlsplit(url).netloc == own else own
-
-
-def _read(file: Path) -> Values:
-    try:
-        return dotenv_values(file, interpolate=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"{file} can't be read ({type(error).__name__}): it must be a UTF-8 text "
-            "file that you have permission to read."
-        ) from None
-
-
-def _is_private(file: Path) -> bool:
-    """Whether the file is this user's or root's, and nobody else can write to it."""
-    if not file.is_file():
-        return False
-    if not hasattr(os, "getuid"):  # Windows
-        return True
-    owners = {file.stat().st_uid, file.lstat().st_uid}  # of a link and of its target
-    return owners <= {0, os.getuid()} and not file.stat().st_mode & 0o022

@@ -8,39 +8,38 @@ import math
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from flask import Response, current_app, has_request_context, request
 from werkzeug.exceptions import HTTPException
-from werkzeug.local import LocalProxy
+
+from introspection import IntrospectionError, IntrospectionUnavailableError
 
 Roles = str | Sequence[str | Sequence[str]] | None
 Alternatives = list[set[str]]
-View = Callable[..., Any]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ROLES_CLAIM = "urn:zitadel:iam:org:project:roles"
 B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 ENVIRON_KEY = "zitadel.token"
 
-# In the request and not in `g`, which outlives the request inside `with
-# app.app_context():`.
-current_token = LocalProxy[dict[str, Any] | None](
-    lambda: request.environ.get(ENVIRON_KEY) if has_request_context() else None
-)
-"""ZITADEL's answer about this request's token; falsy if the token wasn't checked."""
+
+def current_token() -> dict[str, Any]:
+    """Return ZITADEL's answer about this request's token; empty if it wasn't checked.
+
+    In another thread it is empty too: pass the dictionary on.
+    """
+    claims = request.environ.get(ENVIRON_KEY, {}) if has_request_context() else {}
+    return cast("dict[str, Any]", claims)
 
 
 class Introspection(Protocol):
     """Whatever can tell whether a token is active."""
 
     def introspect(self, token: str) -> dict[str, Any]:
-        """Return the answer about the token (RFC 7662, section 2.2).
-
-        Raises:
-            ConnectionError: there is no answer at the moment. The error may have an
-                attribute `retry_after`, in seconds.
-            PermissionError: this API's own request was rejected.
-        """
+        """Return the answer about the token (RFC 7662); raise IntrospectionError."""
+        ...
 
 
 class ValidatorError(HTTPException):
@@ -63,11 +62,15 @@ class ValidatorError(HTTPException):
         description: str,
         retry_after: int | None = None,
     ) -> None:
-        self.code = self.status_code = status_code
         self.error = {"error": error, "error_description": description}
-        self.data = self.error  # what Flask-RESTX sends
+        # Werkzeug reads `code`, the blog post's handler reads `status_code`, and
+        # Flask-RESTX sends `data`.
+        self.code = self.status_code = status_code
+        self.data = self.error
+
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         if status_code < 500:
+            # RFC 6750, section 3.1: no error code if the request has no credentials.
             parameter = "" if error == "unauthorized" else f', error="{error}"'
             headers["WWW-Authenticate"] = f'Bearer realm="api"{parameter}'
         body = json.dumps(self.error)
@@ -101,7 +104,13 @@ class ZitadelIntrospectTokenValidator:
     def __init__(self, introspection: Introspection | None = None) -> None:
         self.introspection = introspection
 
-    def __call__(self, roles: Roles | View = None) -> View:
+    @overload
+    def __call__(self, roles: Callable[P, R], /) -> Callable[P, R]: ...
+    @overload
+    def __call__(
+        self, roles: Roles = None
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+    def __call__(self, roles: Any = None) -> Any:
         """Decorate a view. Raises ValueError if `roles` is empty or not text."""
         if callable(roles):
             return self._protect(_alternatives(None), roles)
@@ -109,26 +118,33 @@ class ZitadelIntrospectTokenValidator:
 
     def check(self, roles: Roles = None) -> None:
         """Check the current request, as in `before_request`; raise ValidatorError."""
-        self._check(_alternatives(roles))
+        self._authorize(_alternatives(roles))
 
-    def _protect(self, alternatives: Alternatives, view: View) -> View:
+    def _protect(self, alternatives: Alternatives, view: Any) -> Any:
         @functools.wraps(view)
         def protected(*args: Any, **kwargs: Any) -> Any:
-            self._check(alternatives)
+            self._authorize(alternatives)
             return current_app.ensure_sync(view)(*args, **kwargs)
 
         return protected
 
-    def _check(self, alternatives: Alternatives) -> None:
-        # An earlier check's identity must not outlive a check that fails.
+    def _authorize(self, alternatives: Alternatives) -> None:
+        # Not in `g`, which outlives the request inside `with app.app_context():`. An
+        # earlier check's claims must not outlive a check that fails.
         environ = request.environ
         environ.pop(ENVIRON_KEY, None)
-        claims = self._introspect(_bearer_token(environ.get("HTTP_AUTHORIZATION", "")))
+
+        # Not `request.authorization`, which decodes what isn't a token, too.
+        token = _bearer_token(environ.get("HTTP_AUTHORIZATION", ""))
+        claims = self._ask(token)
+
+        # RFC 7662 makes `exp` optional; ZITADEL itself has checked it.
         expiry = claims.get("exp", math.inf)
         is_alive = isinstance(expiry, (int, float)) and expiry > time.time()
         if claims.get("active") is not True or not is_alive:
             description = "The access token is not active."
             raise ValidatorError(401, "invalid_token", description)
+
         # Never from `scope`, where a personal access token lists roles that its user
         # doesn't have.
         roles = claims.get(ROLES_CLAIM)
@@ -137,27 +153,24 @@ class ZitadelIntrospectTokenValidator:
             groups = [" and ".join(sorted(group)) for group in alternatives]
             description = f"This route requires the role {' or '.join(groups)}."
             raise ValidatorError(403, "insufficient_scope", description)
+
         environ[ENVIRON_KEY] = claims
 
-    def _introspect(self, token: str) -> dict[str, Any]:
+    def _ask(self, token: str) -> dict[str, Any]:
         if self.introspection is None:
             raise RuntimeError("Assign the validator's `introspection` first.")
+
         try:
             return self.introspection.introspect(token)
-        except ConnectionError as error:
+        except IntrospectionUnavailableError as error:
             message = "Could not ask ZITADEL about an access token: %s."
             current_app.logger.error(message, error)
+            description = "The access token can't be checked at the moment."
             raise ValidatorError(
-                503,
-                "temporarily_unavailable",
-                "The access token can't be checked at the moment.",
-                getattr(error, "retry_after", 5),
+                503, "temporarily_unavailable", description, error.retry_after
             ) from None
-        except PermissionError as error:
-            message = (
-                "ZITADEL rejected this API's introspection request: %s. Check the "
-                "address, this API's credentials and the clocks."
-            )
+        except IntrospectionError as error:
+            message = "ZITADEL rejected this API's introspection request: %s."
             current_app.logger.error(message, error)
             description = "The API can't check access tokens."
             raise ValidatorError(500, "server_error", description) from None
@@ -166,6 +179,7 @@ class ZitadelIntrospectTokenValidator:
 def _bearer_token(header: str) -> str:
     scheme, _, token = header.strip(" ").partition(" ")
     token = token.strip(" ")
+
     if scheme.lower() != "bearer":
         description = "An access token is required, as in Authorization: Bearer …"
         raise ValidatorError(401, "unauthorized", description)
@@ -173,6 +187,7 @@ def _bearer_token(header: str) -> str:
         raise ValidatorError(400, "invalid_request", "The access token is missing.")
     if not B64TOKEN.fullmatch(token):
         raise ValidatorError(401, "invalid_token", "The access token is malformed.")
+
     return token
 
 
@@ -180,11 +195,18 @@ def _alternatives(roles: Roles) -> Alternatives:
     """Return sets of roles: the user must have all of one of them."""
     if roles is None:
         return [set()]
-    choices = [roles] if isinstance(roles, str) else roles
-    if isinstance(choices, (list, tuple)) and choices:
-        groups = [[group] if isinstance(group, str) else group for group in choices]
-        if all(isinstance(group, (list, tuple)) and group for group in groups):
-            names = [name for group in groups for name in group]
-            if all(isinstance(name, str) and name for name in names):
-                return [set(group) for group in groups]
-    raise ValueError(f"roles must be text, or a list of texts or lists: {roles!r}")
+
+    alternatives = []
+    for choice in _texts_or_lists([roles] if isinstance(roles, str) else roles):
+        group = _texts_or_lists([choice] if isinstance(choice, str) else choice)
+        if not all(isinstance(name, str) for name in group):
+            raise ValueError(f"Within a list of all roles, only text: {choice!r}")
+        alternatives.append(set(group))
+    return alternatives
+
+
+def _texts_or_lists(value: Any) -> Sequence[Any]:
+    # An empty list must never mean "everyone".
+    if not isinstance(value, (list, tuple)) or not value or "" in value:
+        raise ValueError(f"Roles are text, or a list of texts or lists: {value!r}")
+    return value

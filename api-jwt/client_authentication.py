@@ -2,6 +2,7 @@
 
 """Authenticate this API to ZITADEL with a signed client assertion (RFC 7523)."""
 
+import os
 import threading
 import time
 from urllib.parse import urlencode
@@ -35,34 +36,25 @@ class PrivateKeyJWT(AuthBase):
 
     Raises:
         ValueError: `private_key` is not an unencrypted RSA private key in PEM.
-        ImportError: another package named jwt hides PyJWT.
     """
 
     def __init__(
         self, client_id: str, key_id: str, private_key: str, issuer: str
     ) -> None:
-        if not hasattr(jwt, "encode"):
-            raise ImportError(
-                "The package jwt hides PyJWT, which is required: run "
-                "`pip uninstall -y jwt pyjwt` and `pip install pyjwt`."
-            )
         try:
             key = load_pem_private_key(private_key.encode(), password=None)
-        except (
-            TypeError,
-            UnsupportedAlgorithm,
-        ):  # encrypted, or of an unsupported type
+        except (TypeError, UnsupportedAlgorithm):  # encrypted, or of another type
             key = None
         if not isinstance(key, RSAPrivateKey):
             message = "The key is not an unencrypted RSA private key in PEM."
             raise ValueError(message)  # noqa: TRY004 - the type of what was read
+
         self.client_id = client_id
         self._key_id = key_id
         self._private_key = key
         self._issuer = issuer.rstrip("/")
-        self._lock = threading.Lock()
-        self._signed_at = 0.0
-        self._form = ""
+        self._locks: dict[int, threading.Lock] = {}
+        self._signed = (0.0, "")
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add the client assertion to the form in `request` and return it."""
@@ -72,19 +64,19 @@ class PrivateKeyJWT(AuthBase):
         return request
 
     def _assertion_form(self) -> str:
-        with self._lock:
+        # A lock that a thread holds during a fork stays locked in the child.
+        with self._locks.setdefault(os.getpid(), threading.Lock()):
             now = time.time()
+            signed_at, form = self._signed
             # The lower bound forces renewal if the clock was set back.
-            if not self._signed_at <= now < self._signed_at + RENEW_SECONDS:
-                assertion = self._sign(int(now))
-                self._form = urlencode(
-                    {
-                        "client_assertion_type": CLIENT_ASSERTION_TYPE,
-                        "client_assertion": assertion,
-                    }
-                )
-                self._signed_at = now
-            return self._form
+            if not signed_at <= now < signed_at + RENEW_SECONDS:
+                fields = {
+                    "client_assertion_type": CLIENT_ASSERTION_TYPE,
+                    "client_assertion": self._sign(int(now)),
+                }
+                form = urlencode(fields)
+                self._signed = (now, form)
+            return form
 
     def _sign(self, now: int) -> str:
         claims = {
@@ -95,4 +87,4 @@ class PrivateKeyJWT(AuthBase):
             "exp": now + LIFETIME_SECONDS,
         }
         headers = {"kid": self._key_id}
-        return jwt.encode(claims, self._private_key, algorithm="RS256", headers=headers)
+        return jwt.encode(claims, self._private_key, "RS256", headers)

@@ -18,9 +18,11 @@ class Introspection(Protocol):
     @property
     def identity(self) -> str:
         """What an answer depends on besides the token."""
+        ...
 
     def introspect(self, token: str) -> dict[str, Any]:
         """Return the answer about the token."""
+        ...
 
 
 class Store(Protocol):
@@ -31,9 +33,11 @@ class Store(Protocol):
 
     def get(self, key: str) -> Any:
         """Return what was set under `key`, or None."""
+        ...
 
     def set(self, key: str, value: Any, timeout: int) -> Any:
         """Keep `value` under `key` for `timeout` seconds."""
+        ...
 
 
 class CachedIntrospection:
@@ -47,26 +51,26 @@ class CachedIntrospection:
     Args:
         introspection: what is asked, such as a TokenIntrospection.
         store: where answers are kept; it may be shared, and it may fail.
-        seconds: for how long at most; fractions are dropped.
+        max_age: seconds to keep an answer at most; fractions are dropped.
 
     Raises:
-        ValueError: `seconds` is not a number from 0 to 86400, or the introspection has
+        ValueError: `max_age` is not a number from 0 to 86400, or the introspection has
             no identity, since its client authentication has no `client_id`.
     """
 
     def __init__(
-        self, introspection: Introspection, store: Store, seconds: float = 30
+        self, introspection: Introspection, store: Store, max_age: float = 30
     ) -> None:
         self.identity = introspection.identity
         if not self.identity:
-            raise ValueError(
-                "A cache requires a client_authentication with a client_id."
-            )
-        if not isinstance(seconds, (int, float)) or not 0 <= seconds <= 86400:
-            raise ValueError("seconds must be a number from 0 to 86400.")
+            message = "A cache requires a client_authentication with a client_id."
+            raise ValueError(message)
+        if not isinstance(max_age, (int, float)) or not 0 <= max_age <= 86400:
+            raise ValueError("max_age must be a number from 0 to 86400.")
+
         self._introspection = introspection
         self._store = store
-        self._seconds = int(seconds)
+        self._max_age = int(max_age)
 
     def introspect(self, token: str) -> dict[str, Any]:
         """Return the answer about the token. Raises what `introspection` raises."""
@@ -76,6 +80,7 @@ class CachedIntrospection:
             asked_at = time.time()
             claims = self._introspection.introspect(token)
             self._set(key, claims, asked_at)
+
         return claims
 
     def _get(self, key: str) -> dict[str, Any] | None:
@@ -89,13 +94,15 @@ class CachedIntrospection:
         except Exception as error:  # noqa: BLE001 - every store raises its own
             _log_failure(error)
             return None
+
         if self._seconds_left(claims) <= 0:
             return None
+
         # In case the store expires late or is shared with APIs that keep answers for
         # longer.
         asked_at = claims.pop(ASKED_AT, None)
         is_fresh = (
-            type(asked_at) is float and 0 <= time.time() - asked_at < self._seconds
+            type(asked_at) is float and 0 <= time.time() - asked_at < self._max_age
         )
         return claims if is_fresh else None
 
@@ -103,9 +110,11 @@ class CachedIntrospection:
         seconds = self._seconds_left(claims)
         if seconds <= 0:  # to a store, 0 means forever
             return
+
         value = json.dumps({**claims, ASKED_AT: asked_at})
         if len(value) > MAX_CHARACTERS:
             return
+
         try:
             self._store.set(key, value, timeout=seconds)
         except Exception as error:  # noqa: BLE001 - every store raises its own
@@ -115,10 +124,12 @@ class CachedIntrospection:
         """Return how long to keep the answer, 0 unless its token is active."""
         if not isinstance(claims, dict) or claims.get("active") is not True:
             return 0
+
         expiry, now = claims.get("exp", 0), time.time()
         if not isinstance(expiry, (int, float)) or not expiry > now:
             return 0
-        return self._seconds if expiry >= now + self._seconds else int(expiry - now)
+
+        return self._max_age if expiry >= now + self._max_age else int(expiry - now)
 
 
 def _log_failure(error: Exception) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timezone
+from typing import Any
 
 from settings import FOLDER, Settings
 
@@ -30,36 +31,55 @@ def read(settings: Settings, name: str, kind: str) -> dict[str, str]:
     Raises:
         ConfigurationError: the file is missing, of the other kind, or has expired.
     """
-    value = settings.required(name)
+    text, where = _text(settings, name, KINDS[kind][2])
+    content = _json_object(text)
     wanted, identity, usual_name = KINDS[kind]
-    text, where = value, ""
-    if not value.startswith("{"):
-        path = FOLDER / value
-        try:
-            text, where = path.read_text(encoding="utf-8-sig"), f"({path}) "
-        except (OSError, ValueError) as error:
-            problem = (
-                f"is not the path of a readable text file ({type(error).__name__})"
-            )
-            fix = f"save ZITADEL's JSON key as {FOLDER / usual_name}, or correct it"
-            raise settings.error(name, problem, fix) from None
-    try:
-        content = json.loads(text, strict=False)  # its \n may have become line breaks
-    except (ValueError, RecursionError):
-        content = None
-    found = content.get("type") if isinstance(content, dict) else None
+
+    found = content.get("type")
     if isinstance(found, str) and found in KINDS and found != kind:
         problem = f"{where}is {KINDS[found][0]}, but {wanted} is required"
-        raise settings.error(name, problem)
+        fix = f"save that as {FOLDER / usual_name}, and name it"
+        raise settings.error(name, problem, fix)
+
     fields = ("keyId", "key", identity)
     if found != kind or not all(_is_text(content.get(field)) for field in fields):
         problem = f"{where}is not {wanted} (JSON with type, {', '.join(fields)})"
         fix = "download the key from ZITADEL again, or correct it"
         raise settings.error(name, problem, fix)
+
     if _has_passed(content.get("expirationDate")):
         problem = f"{where}has expired according to this machine's clock"
         raise settings.error(name, problem, "create a new key in ZITADEL and set it")
-    return {field: content[field] for field in fields}
+
+    key = {field: content[field] for field in fields}
+    # A secret that passed two encoders has backslash and n instead of line breaks.
+    key["key"] = key["key"].replace("\\n", "\n")
+    return key
+
+
+def _text(settings: Settings, name: str, usual_name: str) -> tuple[str, str]:
+    """Return the key file's text, and "(its path) " or ""."""
+    value = settings.required(name)
+    if value.startswith(("{", '"{')):
+        return value, ""
+
+    path = FOLDER / value
+    try:
+        return path.read_text(encoding="utf-8-sig"), f"({path}) "
+    except (OSError, ValueError) as error:
+        problem = f"is not the path of a readable text file ({type(error).__name__})"
+        fix = f"save ZITADEL's JSON key as {FOLDER / usual_name}, or correct it"
+        raise settings.error(name, problem, fix) from None
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text, strict=False)  # its \n may have become line breaks
+        if isinstance(content, str):  # JSON within a JSON string, by two encoders
+            content = json.loads(content, strict=False)
+    except (ValueError, RecursionError):
+        content = None
+    return content if isinstance(content, dict) else {}
 
 
 def _has_passed(date: object) -> bool:

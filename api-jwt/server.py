@@ -1,9 +1,8 @@
 """A Flask API with a public, a private and a role-protected route."""
 
-import argparse
-
 from flask import Flask, Response, jsonify
 
+import flask_environment
 import key_file
 import settings
 from client_authentication import PrivateKeyJWT
@@ -16,9 +15,10 @@ def create_introspection() -> TokenIntrospection:
 
     Raises settings.ConfigurationError if one of them is missing or wrong.
     """
-    values = settings.load()
+    values = settings.load(environment=flask_environment.without_files())
     domain = values.domain("ZITADEL_DOMAIN")
     url = values.url("ZITADEL_INTROSPECTION_URL", f"{domain}/oauth/v2/introspect")
+
     key = key_file.read(values, "API_PRIVATE_KEY_FILE", "application")
     try:
         client_authentication = PrivateKeyJWT(
@@ -30,13 +30,14 @@ def create_introspection() -> TokenIntrospection:
     except ValueError:
         problem = "contains no unencrypted RSA private key"
         raise values.error("API_PRIVATE_KEY_FILE", problem) from None
+
     host = settings.host_header(url, domain)
-    return TokenIntrospection(url, client_authentication, host=host)
+    return TokenIntrospection(url, client_authentication, host_header=host)
 
 
 try:
     require_auth = ZitadelIntrospectTokenValidator(create_introspection())
-except (settings.ConfigurationError, ImportError) as error:
+except settings.ConfigurationError as error:
     settings.stop(error)
 
 app = Flask(__name__)
@@ -69,6 +70,4 @@ def private_scoped() -> Response:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=5000)
-    app.run(port=parser.parse_args().port, load_dotenv=False)
+    app.run(load_dotenv=False)

@@ -12,14 +12,14 @@ def create_token(settings: Settings) -> ClientCredentialsToken:
     """
     domain = settings.domain("ZITADEL_DOMAIN")
     token_url = settings.url("ZITADEL_TOKEN_URL", f"{domain}/oauth/v2/token")
-    project_id = settings.required("PROJECT_ID")
+    project_id = settings.project_id("PROJECT_ID")
     return ClientCredentialsToken(
         token_url=token_url,
         # Without the project's audience the token is inactive for its APIs.
         scope=f"openid urn:zitadel:iam:org:project:id:{project_id}:aud",
         client_id=settings.required("CLIENT_ID"),  # the username, not the id
         client_secret=settings.required("CLIENT_SECRET"),
-        host=host_header(token_url, domain),
+        host_header=host_header(token_url, domain),
     )
 
 

@@ -2,7 +2,6 @@
 
 """Client credentials: a service account uses a secret (RFC 6749, section 4.4)."""
 
-from typing import ClassVar
 from urllib.parse import quote_plus
 
 from requests.auth import AuthBase, HTTPBasicAuth
@@ -21,26 +20,13 @@ class ClientCredentialsToken(AccessToken):
         scope: the scopes, separated by spaces.
         client_id: the service account's username.
         client_secret: the service account's client secret.
-        host: the `Host` header, for a ZITADEL reached under an internal address.
+        host_header: ZITADEL's own domain, if `token_url` is an internal address.
+        timeout: seconds to connect to each of ZITADEL's addresses, and seconds that it
+            may be silent.
 
     Raises:
         ValueError: `token_url` is not an http or https address.
     """
-
-    HELP: ClassVar[dict[str, str]] = {
-        "client not found": (
-            "ZITADEL has no service account with this name: the client id is the "
-            "username of one that exists, not its id."
-        ),
-        "Errors.User.Machine.Secret.Invalid": (
-            "ZITADEL rejected the client secret: correct it, or generate a new one."
-        ),
-        "Errors.User.Machine.Secret.NotExisting": (
-            "The service account has no client secret: generate one. A secret created "
-            "just now may take a moment to work."
-        ),
-        "Errors.User.NotActive": "The service account is deactivated: activate it.",
-    }
 
     def __init__(
         self,
@@ -49,9 +35,10 @@ class ClientCredentialsToken(AccessToken):
         client_id: str,
         client_secret: str,
         *,
-        host: str | None = None,
+        host_header: str | None = None,
+        timeout: tuple[float, float] = (3, 10),
     ) -> None:
-        super().__init__(token_url, host=host)
+        super().__init__(token_url, host_header=host_header, timeout=timeout)
         self._scope = scope
         # RFC 6749, section 2.3.1: both are form-url-encoded first.
         self._client = HTTPBasicAuth(quote_plus(client_id), quote_plus(client_secret))

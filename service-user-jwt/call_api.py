@@ -1,18 +1,46 @@
 """What the scripts share: the command line, and the calls to the API."""
 
 import argparse
+import os
 import sys
+import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from typing import NoReturn, Protocol
 from urllib.parse import urlsplit
 
 import requests
 from requests import PreparedRequest
-from requests.utils import get_environ_proxies, select_proxy
 
 import settings
+from connection import explanation, printable, session_for
 
 ROUTES = ("/api/public", "/api/private", "/api/private-scoped")
+REJECTED_ASSERTION = (
+    "ZITADEL rejected the assertion without saying why. Usual causes: the key was "
+    "removed or has expired, the service account was deleted, or ZITADEL_DOMAIN is not "
+    "ZITADEL's own domain."
+)
+# What ZITADEL's `error_description` means, and what to do.
+HELP = {
+    "invalid assertion": REJECTED_ASSERTION,
+    "Errors.Internal": REJECTED_ASSERTION,  # ZITADEL 4.13 and older
+    "client not found": (
+        "ZITADEL has no service account with this name: the client id is the username "
+        "of one that exists, not its id."
+    ),
+    "Errors.User.Machine.Secret.Invalid": (
+        "ZITADEL rejected the client secret: correct it, or generate a new one."
+    ),
+    "Errors.User.Machine.Secret.NotExisting": (
+        "The service account has no client secret: generate one. A secret created just "
+        "now may take a moment to work."
+    ),
+    "Errors.User.NotActive": (
+        "The service account is locked or deactivated: unlock or reactivate it in "
+        "ZITADEL's console."
+    ),
+}
 
 
 class Token(Protocol):
@@ -20,12 +48,11 @@ class Token(Protocol):
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add the token to `request` and return it."""
+        ...
 
     def token(self) -> str:
         """Return the token itself."""
-
-    def origin(self) -> str:
-        """Return where the token came from and how long it is valid."""
+        ...
 
 
 def main(
@@ -44,66 +71,134 @@ def main(
         create_token: creates the token from the settings.
         credentials: the variables that contain the service account's credentials.
     """
+    # A terminal may lack a character.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--token-only", action="store_true", help="only print the token"
     )
     token_only = parser.parse_args().token_only
+
     try:
-        values = settings.load()
-        token = create_token(values)
+        status = _run(create_token, credentials, token_only)
+        sys.stdout.flush()
+    except settings.ConfigurationError as error:
+        settings.stop(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(status)
+
+
+def _run(
+    create_token: Callable[[settings.Settings], Token],
+    credentials: tuple[str, ...],
+    token_only: bool,
+) -> int:
+    values = settings.load()
+    token = create_token(values)
+    try:
         access_token = token.token()
         if token_only:
             print(access_token)
-            sys.exit(0)
-        print(f"Using the {token.origin()} ({' and '.join(credentials)}).")
+            return 0
+
+        print(f"Using the {_origin(token)} ({' and '.join(credentials)}).")
         base_url = values.url("API_BASE_URL", "http://localhost:5000")
-        accepted = [_call(values, base_url, path, token) for path in ROUTES]
-    except (settings.ConfigurationError, ImportError) as error:
-        settings.stop(error)
+        statuses = [_call(values, base_url, path, token) for path in ROUTES]
     except requests.RequestException as error:  # a TokenError
-        names = credentials if getattr(error, "error", None) else ()
-        names += ("ZITADEL_DOMAIN",)
-        places = " and ".join(dict.fromkeys(map(values.source, names)))
-        settings.stop(f"{error} See {', '.join(names)} in {places}.")
-    sys.exit(0 if all(accepted) else 1)
+        raise _token_problem(values, error, token, credentials) from None
+
+    if 401 in statuses:
+        print("To find out why, run diagnose.py, which is beside the folders.")
+    return 0 if set(statuses) == {200} else 1
 
 
-def printable(text: object) -> str:
-    """Return what others sent with control characters escaped: terminals obey them."""
-    return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape").decode()
-        for character in str(text)
+def _origin(token: Token) -> str:
+    url = getattr(token, "token_url", None)
+    if not url:
+        return "personal access token, whose expiry only ZITADEL knows"
+    seconds = getattr(token, "expires_at", 0) - time.time()
+    return f"access token from {url}, valid for {seconds:.0f} seconds"
+
+
+def _token_problem(
+    values: settings.Settings,
+    error: requests.RequestException,
+    token: Token,
+    credentials: tuple[str, ...],
+) -> settings.ConfigurationError:
+    """Return the error that explains why there is no access token."""
+    variable = "ZITADEL_DOMAIN"
+    if values.get("ZITADEL_TOKEN_URL"):
+        variable = "ZITADEL_TOKEN_URL"
+    status, code = getattr(error, "status", None), getattr(error, "error", None)
+    setting = f"{variable} in {values.source(variable)}"
+    if status is None:
+        url = getattr(token, "token_url", "")
+        text = explanation(error, url, setting)
+        return settings.ConfigurationError(text)
+
+    help_text = next((HELP[key] for key in HELP if str(error).endswith(key)), "")
+    if code is None and status in (400, 401, 403, 404, 405, 421):
+        help_text = (
+            "This isn't ZITADEL's answer about a token: the address must be ZITADEL's "
+            "own; localhost and 127.0.0.1 differ."
+        )
+    names = (*credentials, variable) if code else (variable,)
+    places = " and ".join(dict.fromkeys(map(values.source, names)))
+    text = f"ZITADEL issued no access token ({error})."
+    return settings.ConfigurationError(
+        " ".join(
+            filter(
+                None,
+                [
+                    help_text,
+                    printable(text),
+                    _clock_difference(error),
+                    f"See {', '.join(names)} in {places}.",
+                ],
+            )
+        )
     )
 
 
-def _call(values: settings.Settings, base_url: str, path: str, token: Token) -> bool:
-    """Call one route, print the answer, and return whether the API accepted."""
-    address = urlsplit(base_url)
-    # What is meant for this machine must not leave it through a proxy.
-    is_local = settings.LOOPBACK.fullmatch(address.hostname or "")
-    proxies = {"http": "", "https": ""} if is_local else get_environ_proxies(base_url)
+def _clock_difference(error: requests.RequestException) -> str:
     try:
-        response = requests.get(
-            f"{base_url}{path}",
-            auth=token,
-            timeout=(3, 30),
-            allow_redirects=False,
-            proxies=proxies,
-        )
+        date = parsedate_to_datetime(error.response.headers["Date"])  # type: ignore[union-attr]
+        seconds = time.time() - date.timestamp()
+    except (AttributeError, KeyError, ValueError, OverflowError):
+        return ""
+    if abs(seconds) < 2:  # the header has whole seconds
+        return ""
+
+    direction = "ahead of" if seconds > 0 else "behind"
+    return f"This machine's clock is {abs(seconds):.0f} s {direction} ZITADEL's."
+
+
+def _call(values: settings.Settings, base_url: str, path: str, token: Token) -> int:
+    """Call one route, print the answer, and return its status."""
+    try:
+        with session_for(base_url) as session:
+            response = session.get(
+                f"{base_url}{path}",
+                auth=token,
+                timeout=(3, 30),
+                allow_redirects=False,
+            )
     except (OSError, ValueError) as error:  # requests doesn't wrap all of them
         if hasattr(error, "temporary"):  # a TokenError, when the token is renewed
             raise
-        proxy = select_proxy(base_url, proxies)
-        via = f" through the proxy {proxy.rpartition('@')[2]}" if proxy else ""
-        raise values.error(
-            "API_BASE_URL",
-            f"is {base_url}, which can't be reached{via} ({type(error).__name__})",
-            "start the API in its folder with `flask --app server run --port "
-            f"{address.port or 80}`, or correct it",
+        setting = f"API_BASE_URL in {values.source('API_BASE_URL')}"
+        port = urlsplit(base_url).port or 80
+        raise settings.ConfigurationError(
+            f"{explanation(error, base_url, setting)} To start the API, run `flask "
+            f"--app server run --port {port}` in its folder."
         ) from None
+
     try:
         answer = response.json()
     except (ValueError, RecursionError):
@@ -115,8 +210,9 @@ def _call(values: settings.Settings, base_url: str, path: str, token: Token) -> 
             "API_BASE_URL",
             f"is {base_url}, where something other than this API answers with status "
             f"{response.status_code} (on macOS, AirPlay often uses port 5000)",
-            "start the API with --port 5001 and set it to http://localhost:5001",
+            "start the API with --port 5050 and set it to http://localhost:5050",
         )
+
     text = printable(message or answer.get("error_description", ""))
     print(f"{path:<20} {response.status_code}  {text}")
-    return response.status_code == 200
+    return response.status_code

@@ -13,7 +13,7 @@ def create_token(settings: Settings) -> JWTProfileToken:
     """
     domain = settings.domain("ZITADEL_DOMAIN")
     token_url = settings.url("ZITADEL_TOKEN_URL", f"{domain}/oauth/v2/token")
-    project_id = settings.required("PROJECT_ID")
+    project_id = settings.project_id("PROJECT_ID")
     key = key_file.read(settings, "CLIENT_PRIVATE_KEY_FILE_PATH", "serviceaccount")
     try:
         return JWTProfileToken(
@@ -24,7 +24,7 @@ def create_token(settings: Settings) -> JWTProfileToken:
             user_id=key["userId"],
             key_id=key["keyId"],
             private_key=key["key"],
-            host=host_header(token_url, domain),
+            host_header=host_header(token_url, domain),
         )
     except ValueError:
         problem = "contains no unencrypted RSA private key"

@@ -3,7 +3,6 @@
 """The JWT profile: a service account uses its private key (RFC 7523)."""
 
 import time
-from typing import ClassVar
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,11 +15,6 @@ from access_token import AccessToken
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 BACKDATE_SECONDS = 60  # ZITADEL rejects assertions dated in the future
 LIFETIME_SECONDS = 600
-REJECTED = (
-    "ZITADEL rejected the assertion without saying why. Usual causes: the key was "
-    "removed or has expired, the service account was deleted, or the issuer is not "
-    "ZITADEL's own domain."
-)
 
 
 class JWTProfileToken(AccessToken):
@@ -36,19 +30,14 @@ class JWTProfileToken(AccessToken):
         user_id: the key file's `userId`.
         key_id: the key file's `keyId`.
         private_key: the key file's `key`, an RSA private key in PEM.
-        host: the `Host` header, for a ZITADEL reached under an internal address.
+        host_header: ZITADEL's own domain, if `token_url` is an internal address.
+        timeout: seconds to connect to each of ZITADEL's addresses, and seconds that it
+            may be silent.
 
     Raises:
         ValueError: `private_key` is not an unencrypted RSA private key in PEM, or
             `token_url` is not an http or https address.
-        ImportError: another package named jwt hides PyJWT.
     """
-
-    HELP: ClassVar[dict[str, str]] = {
-        "invalid assertion": REJECTED,
-        "Errors.Internal": REJECTED,  # ZITADEL 4.13 and older
-        "Errors.User.NotActive": "The service account is deactivated: activate it.",
-    }
 
     def __init__(
         self,
@@ -59,24 +48,18 @@ class JWTProfileToken(AccessToken):
         key_id: str,
         private_key: str,
         *,
-        host: str | None = None,
+        host_header: str | None = None,
+        timeout: tuple[float, float] = (3, 10),
     ) -> None:
-        super().__init__(token_url, host=host)
-        if not hasattr(jwt, "encode"):
-            raise ImportError(
-                "The package jwt hides PyJWT, which is required: run "
-                "`pip uninstall -y jwt pyjwt` and `pip install pyjwt`."
-            )
+        super().__init__(token_url, host_header=host_header, timeout=timeout)
         try:
             key = load_pem_private_key(private_key.encode(), password=None)
-        except (
-            TypeError,
-            UnsupportedAlgorithm,
-        ):  # encrypted, or of an unsupported type
+        except (TypeError, UnsupportedAlgorithm):  # encrypted, or of another type
             key = None
         if not isinstance(key, RSAPrivateKey):
             message = "The key is not an unencrypted RSA private key in PEM."
             raise ValueError(message)  # noqa: TRY004 - the type of what was read
+
         self._issuer = issuer.rstrip("/")
         self._scope = scope
         self._user_id = user_id
@@ -93,8 +76,8 @@ class JWTProfileToken(AccessToken):
             "iat": now - BACKDATE_SECONDS,
             "exp": now + LIFETIME_SECONDS,
         }
-        assertion = jwt.encode(
-            claims, self._private_key, algorithm="RS256", headers={"kid": self._key_id}
-        )
+        headers = {"kid": self._key_id}
+        assertion = jwt.encode(claims, self._private_key, "RS256", headers)
+
         form = {"grant_type": GRANT_TYPE, "scope": self._scope, "assertion": assertion}
         return form, None

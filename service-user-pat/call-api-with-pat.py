@@ -11,6 +11,10 @@ def create_token(settings: Settings) -> PersonalAccessToken:
     Raises settings.ConfigurationError if it is missing, a placeholder or malformed.
     """
     token = settings.required("PERSONAL_ACCESS_TOKEN")
+    if token.lower().startswith("bearer"):
+        problem, fix = "starts with Bearer", "keep only the token itself"
+        raise settings.error("PERSONAL_ACCESS_TOKEN", problem, fix)
+
     try:
         return PersonalAccessToken(token)
     except ValueError:

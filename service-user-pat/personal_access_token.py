@@ -25,6 +25,7 @@ class PersonalAccessToken(AuthBase):
     def __init__(self, token: str) -> None:
         if not B64TOKEN.fullmatch(token):
             raise ValueError("The personal access token is malformed.")
+
         self._token = token
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
@@ -35,7 +36,3 @@ class PersonalAccessToken(AuthBase):
     def token(self) -> str:
         """Return the token."""
         return self._token
-
-    def origin(self) -> str:
-        """Return, as part of a sentence, where the token is from and how long valid."""
-        return "personal access token, whose expiry only ZITADEL knows"

@@ -1,0 +1,33 @@
+"""The environment as this process was started, before the flask command added to it."""
+
+import os
+from pathlib import Path
+
+from dotenv import find_dotenv
+
+from settings import Values, distrust, read
+
+
+def without_files() -> Values:
+    """Return the environment without what `flask run` loaded from files.
+
+    It has put the nearest `.flaskenv` and `.env` into the environment, whoever wrote
+    them, and has expanded `${…}`. That is taken out again, also for child processes,
+    except for Flask's own variables from files that nobody else can change.
+
+    Raises:
+        settings.ConfigurationError: one of these files can't be read.
+    """
+    if "FLASK_RUN_FROM_CLI" not in os.environ:
+        return os.environ
+
+    for kind in (".flaskenv", ".env"):
+        file = find_dotenv(kind, usecwd=True)
+        if not file:
+            continue
+        is_trusted = not distrust(Path(file))
+        for name, value in read(Path(file)).items():
+            is_loaded = value and ("${" in value or os.environ.get(name) == value)
+            if is_loaded and not (name.startswith("FLASK_") and is_trusted):
+                os.environ.pop(name, None)
+    return os.environ
