@@ -495,20 +495,19 @@ def load(folder: Path, project: str) -> Api:
         domain = values.domain("ZITADEL_DOMAIN")
         clients = {}
         for name in ("service-user-pat", "service-user-jwt", "service-user-client-credentials"):
-            settings.FOLDER = folder.parent / name
-            clients[name] = settings.load()
+            clients[name] = settings.load(folder.parent / name)
     except settings.ConfigurationError as error:
         settings.stop(error)
     setting = "ZITADEL_INTROSPECTION_URL"
-    pat, pat_place = clients.pop("service-user-pat")._find("PERSONAL_ACCESS_TOKEN")
-    found = [client._find("PROJECT_ID") for client in clients.values()]
+    pat, pat_place = clients.pop("service-user-pat").find("PERSONAL_ACCESS_TOKEN")
+    found = [client.find("PROJECT_ID") for client in clients.values()]
     projects = {f"PROJECT_ID in {place}": value for value, place in found if value}
     authentication: Any = introspection.client_authentication
     return Api(
         domain=domain,
         url=introspection.url,
         setting=setting if values.get(setting) else "ZITADEL_DOMAIN",
-        headers=introspection._headers,
+        headers=introspection.headers,
         authentication=authentication,
         client_id=authentication.client_id,
         has_key=hasattr(client_authentication, "PrivateKeyJWT"),

@@ -111,8 +111,8 @@ class TokenIntrospection:
         except (OSError, ValueError, HTTPError) as error:  # requests doesn't wrap all
             cause = _cause(error)
             # Others may quote what was sent.
-            words = str(cause) if isinstance(cause, OSError) else ""
-            reason = f"{words or type(cause).__name__} at {where}"
+            words = f": {cause}" if isinstance(cause, OSError) else ""
+            reason = f"{type(error).__name__}{words} at {where}"
             raise IntrospectionUnavailableError(reason) from error
         finally:
             slots.release()
