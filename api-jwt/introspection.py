@@ -150,7 +150,7 @@ class TokenIntrospection:
         if LOOPBACK.fullmatch(urlsplit(self.url).hostname or ""):
             options["proxies"] = {}
 
-        # A cookie of one caller's answer must not reach ZITADEL with the next token.
+        # Nothing sends cookies back; kept, they would fill the memory.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         # A pool smaller than the number of threads closes connections after each use.
         adapter = HTTPAdapter(pool_maxsize=self._max_concurrent)
