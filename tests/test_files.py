@@ -136,7 +136,7 @@ def test_the_example_of_the_settings_names_just_the_variables_that_are_read() ->
     read = set()
     for folder in (*APIS, *SCRIPTS):
         for file in (ROOT / folder).glob("*.py"):
-            calls = r"(?:required|url|domain|read)\((?:settings, |values, )?\"([A-Z_]+)\""
+            calls = r"(?:required|url|domain|project_id|read)\((?:settings, |values, )?\"([A-Z_]+)\""
             read |= set(re.findall(calls, file.read_text()))
     assert named == read
 
