@@ -51,7 +51,6 @@ def test_with_uv_one_command_ends_with_the_table(tmp_path: Path) -> None:
     ended = run_in_clone(command, tmp_path, PATH=path, UV_PYTHON=sys.executable)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.count("200                 200                 200") == 6
-    assert not (tmp_path / "uv.lock").exists() and not (tmp_path / ".venv").exists()
 
 
 @pytest.mark.slow
