@@ -90,9 +90,8 @@ class CoalescedIntrospection:
         try:
             if previous:
                 previous.ended.wait(HOLD_BACK_SECONDS)
-            with shared.lock:
-                del shared.unsent[token]
-                shared.sent[token] = asked
+            shared.forget(token, asked)  # nobody joins it from here on
+            shared.sent[token] = asked
             asked.claims = self._introspection.introspect(token)
         except Exception as error:  # noqa: BLE001 - for all who share it
             asked.error = error

@@ -38,7 +38,7 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def explained(url: str, timeout: float = 5) -> str:
-    with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever requests raises
+    with pytest.raises(Exception) as raised:
         connection.session_for(url).get(url, timeout=timeout)
     return str(connection.explanation(raised.value, url, "ZITADEL_DOMAIN in .env"))
 
@@ -231,4 +231,6 @@ def test_with_a_bundle_the_authority_is_to_be_added_to_it(
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
     error.verify_code, error.verify_message = 20, "unable to get local issuer certificate"
     told = connection.explanation(requests.exceptions.SSLError(error), "https://x.test", "y")
-    assert told.endswith("add its authority's certificate to the file that REQUESTS_CA_BUNDLE names.")
+    assert told.endswith(
+        "add its authority's certificate to the file that REQUESTS_CA_BUNDLE names."
+    )

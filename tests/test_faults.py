@@ -265,3 +265,37 @@ def test_cookies_are_not_kept(
     introspection = require_auth.introspection
     assert isinstance(introspection, TokenIntrospection)
     assert len(introspection._connections.session.cookies) == 0
+
+
+def test_while_zitadel_is_silent_one_caller_at_a_time_waits_for_it(upstream: Upstream) -> None:
+    basic = HTTPBasicAuth("id", "s3cret")
+    introspection = TokenIntrospection(upstream.url, basic, timeout=(0.3, 0.5))
+    app = application(ZitadelIntrospectTokenValidator(introspection))
+    with serving(app) as base_url, ThreadPoolExecutor(20) as threads:
+        upstream.answer(active(), delay=1)
+        burst = [threads.submit(send, base_url, "/", TOKEN) for _ in range(10)]
+        assert {call.result()[0] for call in burst} == {503}
+        assert len(upstream.forms) == 10  # until then, an ordinary burst
+
+        burst = [threads.submit(send, base_url, "/", TOKEN) for _ in range(10)]
+        assert {call.result()[0] for call in burst} == {503}
+        assert len(upstream.forms) == 11
+
+        upstream.answer(active())
+        assert send(base_url, "/", TOKEN)[0] == 200
+        upstream.answer(active(), delay=0.2)
+        burst = [threads.submit(send, base_url, "/", TOKEN) for _ in range(10)]
+        assert {call.result()[0] for call in burst} == {200}
+
+
+def test_a_lost_packet_or_two_hold_nobody_back(upstream: Upstream) -> None:
+    basic = HTTPBasicAuth("id", "s3cret")
+    introspection = TokenIntrospection(upstream.url, basic, timeout=(0.3, 0.3))
+    app = application(ZitadelIntrospectTokenValidator(introspection))
+    with serving(app) as base_url, ThreadPoolExecutor(20) as threads:
+        for _ in range(3):
+            upstream.answer(active(), delay=0.6)
+            assert [send(base_url, "/", TOKEN)[0] for _ in range(2)] == [503, 503]
+            upstream.answer(active(), delay=0.1)
+            burst = [threads.submit(send, base_url, "/", TOKEN) for _ in range(10)]
+            assert {call.result()[0] for call in burst} == {200}

@@ -56,7 +56,9 @@ def test_a_file_that_people_copy_says_what_it_is_and_of_which_version(file: str)
 @pytest.mark.parametrize("file", COPIED)
 def test_a_file_that_people_copy_knows_nothing_of_the_examples_wiring(file: str) -> None:
     text = (ROOT / file).read_text()
-    assert not re.search(r"import (settings|key_file|call_api|connection)|from (settings|key_file|connection)", text)
+    assert not re.search(
+        r"import (settings|key_file|call_api|connection)|from (settings|key_file|connection)", text
+    )
     example = (ROOT / ".env.example").read_text()
     for variable in re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE):
         assert variable not in text
@@ -137,7 +139,9 @@ def test_the_example_of_the_settings_names_just_the_variables_that_are_read() ->
     read = set()
     for folder in (*APIS, *SCRIPTS):
         for file in (ROOT / folder).glob("*.py"):
-            calls = r"(?:required|url|domain|project_id|read)\((?:settings, |values, )?\"([A-Z_]+)\""
+            calls = (
+                r"(?:required|url|domain|project_id|read)\((?:settings, |values, )?\"([A-Z_]+)\""
+            )
             read |= set(re.findall(calls, file.read_text()))
     assert named == read
 
