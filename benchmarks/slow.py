@@ -1,6 +1,7 @@
 """Measure a public route while ZITADEL is silent and callers without a valid token keep calling.
 
 The API has one worker with 8 threads. Once with introspection's `limit=4`, once with its default.
+It takes about a minute.
 """
 
 from __future__ import annotations
