@@ -84,10 +84,20 @@ def test_a_missed_goal_of_memory_is_a_failing_status() -> None:
     assert ended.stdout.count("MISSED") == 9
 
 
-def test_a_silent_zitadel_stops_the_public_route_unless_a_limit_is_set() -> None:
-    limited, unlimited = (line.split() for line in lines("slow.py", "--seconds", "2")[1:])
+def test_a_silent_zitadel_leaves_the_public_route_to_others() -> None:
+    limited, default = (line.split() for line in lines("slow.py", "--seconds", "14")[1:])
     assert limited[0] == "4" and limited[1] == limited[2] and int(limited[1]) > 5
-    assert unlimited[:3] == ["default", "1", "0"]  # calls, and how many were answered
+    # Until the first timeouts, after 10 s, all threads wait.
+    assert default[0] == "default" and int(default[2]) > 5
+
+
+def test_callers_with_one_token_share_introspections() -> None:
+    _, *rows = (line.split() for line in lines("coalescing.py", "--requests", "160"))
+    asked = {tuple(row[:3]): float(row[-1]) for row in rows}
+    assert len(asked) == 12
+    assert {asked[key] for key in asked if key[1] == "distinct" or key[2] == "no"} == {1}
+    assert asked["1", "one", "yes"] == 1
+    assert asked["16", "one", "yes"] < asked["4", "one", "yes"] < 1
 
 
 def processes() -> dict[int, int]:
