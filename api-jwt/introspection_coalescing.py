@@ -77,28 +77,36 @@ class CoalescedIntrospection:
         """Return a question that ended; without a result if its thread was killed."""
         with shared.lock:
             question = shared.unsent.get(token)
-            if question:
-                question.is_joined = True
-            else:
-                asked = shared.unsent[token] = _Question()
-                previous = shared.sent.get(token)
-        if question:
-            if not question.ended.wait(LOST_SECONDS):
-                shared.forget(token, question)
-            return question
+            is_joined = question is not None
+            if question is None:
+                question = shared.unsent[token] = _Question()
+            question.is_joined = is_joined
+            previous = shared.sent.get(token)
 
+        if not is_joined:
+            self._ask(shared, token, question, previous)
+        elif not question.ended.wait(LOST_SECONDS):
+            shared.forget(token, question)
+        return question
+
+    def _ask(
+        self,
+        shared: "_Shared",
+        token: str,
+        question: "_Question",
+        previous: "_Question | None",
+    ) -> None:
         try:
             if previous:
                 previous.ended.wait(HOLD_BACK_SECONDS)
-            shared.forget(token, asked)  # nobody joins it from here on
-            shared.sent[token] = asked
-            asked.claims = self._introspection.introspect(token)
+            shared.forget(token, question)  # nobody joins it from here on
+            shared.sent[token] = question
+            question.claims = self._introspection.introspect(token)
         except Exception as error:  # noqa: BLE001 - for all who share it
-            asked.error = error
+            question.error = error
         finally:
-            shared.forget(token, asked)
-            asked.ended.set()
-        return asked
+            shared.forget(token, question)
+            question.ended.set()
 
 
 class _Question:

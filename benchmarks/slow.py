@@ -45,9 +45,7 @@ def main() -> None:
     if not 1 <= seconds <= 3600:
         parser.error("--seconds must be from 1 to 3600")
     end_on_sigterm()
-    print(
-        f"limit    calls answered  median ms    95 %  goal: a median below {GOAL} with 4"
-    )
+    print(f"limit    calls answered  median ms    95 %  goal: a median below {GOAL} with 4")
     for limit, path in (("4", "/HTTP/limited"), ("default", "/HTTP/basic")):
         with ThreadPoolExecutor(ATTACKERS) as threads, serving_api() as (port, _):
             end = time.monotonic() + 1 + seconds

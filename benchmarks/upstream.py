@@ -1,8 +1,8 @@
 """The introspection endpoint of the benchmarks. The token decides what is answered.
 
 It serves two listening sockets, whose numbers are its arguments, the second over TLS. A GET
-returns how many connections and introspections there were so far. What is large is sent piece by piece, so that this
-process never contains it.
+returns how many connections and introspections there were so far. What is large is sent piece by
+piece, so that this process never contains it.
 """
 
 import asyncio
