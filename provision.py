@@ -26,22 +26,20 @@ if sys.version_info < (3, 10):  # noqa: UP036 - for those who have an older one
 import argparse
 import base64
 import os
-import shlex
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
-from tools import credentials, objects
+from tools import credentials
 from tools.arguments import UsageError, administrator_token, domain, parse
-from tools.files import Files, Ownership
-from tools.objects import ACCOUNT_CREDENTIALS, API_CREDENTIALS, Organization
+from tools.next_steps import show_next_steps
+from tools.objects import ACCOUNT_CREDENTIALS, API_CREDENTIALS, Organization, roles_of
+from tools.situation import Situation
 from tools.suite import (
     APIS,
     CLIENTS,
     DEFAULT_ROLE,
-    FOLDERS,
     KEY,
-    ROOT,
     SECRET,
     Folder,
 )
@@ -72,88 +70,10 @@ class Run:
         self.options = options
         self.log = log
         self.roles = list(dict.fromkeys(options.role or [DEFAULT_ROLE]))
-        self.files = {
-            folder.name: Files(folder, options.directory, zitadel.domain) for folder in FOLDERS
-        }
-        self.ownership = Ownership(self.files, zitadel.domain, options.project_name)
         self.organization = Organization(zitadel, log)
-        self.found = self.organization.look(options.project_name)
+        self.situation = Situation(zitadel, options, self.organization)
+        self.found, self.files = self.situation.found, self.situation.files
         self.written: set[str] = set()  # names of folders
-
-    # Looking and deciding: nothing is changed
-
-    def problems(self) -> list[str]:
-        """Return, in sentences, what a person must do before anything can be changed."""
-        problems = objects.inactive(self.organization, self.found)
-        project = self.found.project
-        if project and not self.is_ours(project):
-            return [
-                f"ZITADEL already has a project {project['name']}, and no .env here shows that "
-                "provision.py created it. Choose another --project-name, or pass "
-                "--use-existing-project: then keys and a personal access token are added to it, "
-                "and its secrets are replaced if you confirm that, which invalidates those in use."
-            ]
-        for files in self.files.values():
-            if not files.can_be_written:
-                problems.append(f"{files.path} can't be written to: see --directory.")
-        if problems:
-            return problems  # while something is deactivated, credentials can't be judged
-
-        for name, files in self.files.items():
-            if files.is_foreign and not self.options.force and not self.works(name):
-                problems.append(
-                    f"{files.path} contains {' or '.join(file.name for file in files.all)} not "
-                    "written by provision.py and not for this project. Move it away, or use "
-                    "--force to rename it."
-                )
-        for name, others in self.found.elsewhere.items():
-            held = objects.roles_of(self.found.assignments.get(name))
-            if not self.works(name) or not set(self.roles) <= set(held):
-                problems.append(
-                    f"The service account {self.found.accounts[name]['username']} also has a role "
-                    f"in the project {others[0]}, so it isn't changed: remove that role."
-                )
-        return problems
-
-    def is_ours(self, project: Json) -> bool:
-        """Tell whether the project was created from here, or may be used anyway."""
-        owned = self.ownership.includes(project["projectId"])
-        return owned or bool(self.options.use_existing_project)
-
-    def works(self, name: str) -> bool:
-        """Tell whether ZITADEL accepts what is in the folder, for this project."""
-        files, found = self.files[name], self.found
-        if name in found.applications:
-            client_id = found.applications[name]["apiConfiguration"]["clientId"]
-            return credentials.api_works(self.zitadel, files, client_id)
-        if name not in found.accounts or not found.project:
-            return False
-        account, project_id = found.accounts[name], found.project["projectId"]
-        return credentials.client_works(self.zitadel, files, account, project_id, self.apis())
-
-    def apis(self) -> credentials.ClientIds:
-        """Return the APIs' folders, each with the client id."""
-        return [
-            (self.files[name], application["apiConfiguration"]["clientId"])
-            for name, application in self.found.applications.items()
-        ]
-
-    def secrets_to_replace(self) -> list[str]:
-        """Return the folders whose API or service account has a secret that isn't there."""
-        found, names = self.found, []
-        for folder in FOLDERS:
-            name = folder.name
-            has_secret = name in found.applications or (
-                found.accounts.get(name, {}).get("machine", {}).get("hasSecret")
-            )
-            if folder.credential == SECRET and has_secret and not self.works(name):
-                if not self.files[name].notes_secret(self.owner(name)):
-                    names.append(name)
-        return names
-
-    def owner(self, name: str) -> str:
-        """Return by which the folder's object is known, as noted beside an unfinished secret."""
-        return f"{self.zitadel.domain} {self.options.project_name} {name}"
 
     # Changing
 
@@ -177,16 +97,16 @@ class Run:
             self.log.say("exists", f"project {name}")
             project_id = str(self.found.project["projectId"])
         else:
-            self.ownership.claim()
+            self.situation.ownership.claim()
             try:
                 project_id = self.organization.create_project(name)
             except RejectedError:
-                self.ownership.release()
+                self.situation.ownership.release()
                 raise
             self.found.project = {"projectId": project_id, "name": name}
-        if self.ownership.is_claimed:
+        if self.situation.ownership.is_claimed:
             self.write(CLIENTS[0], {"PROJECT_ID": project_id})
-            self.ownership.release()
+            self.situation.ownership.release()
         return project_id
 
     def provide_api(self, project_id: str, api: Folder) -> None:
@@ -197,7 +117,7 @@ class Run:
             self.log.say("exists", f"API {api.name}")
         else:
             if api.credential == SECRET:
-                self.files[api.name].note_secret(self.owner(api.name))
+                self.files[api.name].note_secret(self.situation.owner(api.name))
             application = self.organization.create_application(project_id, api)
             secret = application["apiConfiguration"].get("clientSecret", "")
             self.found.applications[api.name] = application
@@ -205,12 +125,12 @@ class Run:
         values = {api.id_variable: client_id} if api.id_variable else {}
         if secret:
             self.write(api, {**values, api.variable: secret})
-        elif self.works(api.name):
+        elif self.situation.works(api.name):
             self.keep(api, values)
         else:
             owner = {"projectId": project_id, "applicationId": application["applicationId"]}
             self.renew(api, *API_CREDENTIALS[api.credential], owner, values)
-        self.wait_for(api, lambda: "" if self.works(api.name) else "ZITADEL rejects it")
+        self.wait_for(api, lambda: "" if self.situation.works(api.name) else "ZITADEL rejects it")
         self.log.say("proved", f"{api.name}: it may introspect tokens")
 
     def provide_account(self, project_id: str, client: Folder) -> None:
@@ -226,7 +146,7 @@ class Run:
         values = {"PROJECT_ID": project_id}
         if client.id_variable:
             values[client.id_variable] = account["preferredLoginName"]
-        if self.works(client.name):
+        if self.situation.works(client.name):
             self.keep(client, values)
         else:
             owner = {"userId": account["userId"]}
@@ -238,7 +158,7 @@ class Run:
         self.wait_for(
             client,
             lambda: credentials.missing_proof(
-                self.zitadel, files, account, project_id, self.apis(), self.roles
+                self.zitadel, files, account, project_id, self.situation.apis(), self.roles
             ),
         )
         proof = f"its token is active for both APIs, with {' and '.join(self.roles)}"
@@ -255,7 +175,7 @@ class Run:
     ) -> None:
         """Create a credential of the API or service account, and write the folder's files."""
         if folder.credential == SECRET:
-            self.files[folder.name].note_secret(self.owner(folder.name))
+            self.files[folder.name].note_secret(self.situation.owner(folder.name))
         else:
             end = datetime.now(timezone.utc) + timedelta(days=self.options.expires_in_days)
             owner = {**owner, "expirationDate": f"{end:%Y-%m-%dT%H:%M:%SZ}"}
@@ -294,7 +214,7 @@ class Run:
         if not project:
             say(f"Nothing to delete: {self.zitadel.domain} has no such project.")
             return
-        if not self.is_ours(project):
+        if not self.situation.is_ours(project):
             raise UsageError(
                 f"The project {project['name']} wasn't created from here: pass "
                 "--use-existing-project to delete it nevertheless."
@@ -326,36 +246,6 @@ class Run:
         wait(lambda: not find(self.options.project_name), LAG_SECONDS)
         say("The .env and key files in the folders remain, but no longer work.")
 
-    # Afterwards
-
-    def show_next_steps(self) -> None:
-        """Print the commands that start an API and call it, and what keeps them from working."""
-        directory = self.options.directory
-        say("\nEverything works.")
-        held = [*self.roles, *objects.roles_of(self.found.assignments.get(CLIENTS[-1].name))]
-        if DEFAULT_ROLE not in held:
-            say(f"/api/private-scoped will answer 403: it requires {DEFAULT_ROLE}, see --role.")
-        values = [item for files in self.files.values() for item in files.values.items()]
-        if overriding := {k for k, value in values if os.environ.get(k, value) not in ("", value)}:
-            say(f"First, unset {', '.join(sorted(overriding))}: the environment overrides .env.")
-
-        shown = [api for api in APIS if api.name in self.written] or [APIS[0]]
-        missing = [
-            folder.name
-            for folder in (*shown, CLIENTS[-1])
-            if not (directory / folder.name / folder.program).exists()
-        ]
-        if missing:
-            say("First, copy the programs to their settings (likewise those of other folders):")
-        for name in missing:
-            target = shlex.quote(str(directory / name))
-            say(f"  cp {shlex.quote(str(ROOT / name))}/*.py {target}")
-        say(f"Next, each in a terminal of its own, in {directory}:")
-        for port, api in enumerate(shown, 5000):
-            option = f" --port {port}" if port > 5000 else ""
-            say(f"  cd {api.name} && flask --app server run{option}  # restart it if it runs")
-        say(f"  cd {CLIENTS[-1].name} && python {CLIENTS[-1].program}")
-
 
 def confirm(question: str, option: str) -> None:
     """Ask; raise UsageError unless the answer is yes."""
@@ -370,7 +260,8 @@ def connect(options: argparse.Namespace) -> Zitadel:
     token = administrator_token(options.token_file)
     zitadel = Zitadel(domain(options.domain), token)
     answer = zitadel.send(DISCOVERY)  # before the administrator's token is sent there
-    if problem := address_problem(answer, zitadel.domain, "--domain"):
+    problem = address_problem(answer, zitadel.domain, "--domain")
+    if problem:
         raise ProgramError(problem)
     ahead = seconds_ahead(answer) or 0
     if not -BEHIND_SECONDS < ahead < AHEAD_SECONDS:
@@ -384,9 +275,10 @@ def connect(options: argparse.Namespace) -> Zitadel:
 
 def provision(run: Run) -> None:
     """Look, decide, and only then change anything."""
-    if problems := run.problems():
+    problems = run.situation.problems(run.roles)
+    if problems:
         raise ProgramError("\n".join(problems))
-    names = run.secrets_to_replace()
+    names = run.situation.secrets_to_replace()
     if names and not run.options.replace_secrets:
         say(
             f"ZITADEL has a secret for {' and '.join(names)} that isn't in the files here. A new "
@@ -395,7 +287,8 @@ def provision(run: Run) -> None:
         )
         confirm("Replace it?", "--replace-secrets")
     run.provide_everything()
-    run.show_next_steps()
+    held = run.roles + roles_of(run.found.assignments.get(CLIENTS[-1].name))
+    show_next_steps(run.options.directory, run.files, run.written, held)
 
 
 def main(arguments: list[str] | None = None) -> int:

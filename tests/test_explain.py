@@ -22,8 +22,9 @@ from urllib.parse import unquote
 import jwt
 import pytest
 import requests
+from tools.exchange import Exchange
+from tools.explain import Lecture, Proxy
 
-from explain import Exchange, Lecture, Proxy
 from programs import APIS, clone, environment
 from servers import Upstream
 from test_demo import ALL_RIGHT, left, processes, rows, start

@@ -39,8 +39,8 @@ def find_zitadel(report: Report, api: Api) -> requests.Response | None:
     problems = []
     for address, headers in addresses.items():
         try:
-            session, url = session_for(address), address + DISCOVERY
-            answer = send(session, "GET", url, setting="ZITADEL_DOMAIN", headers=headers)
+            session, name = session_for(address), "ZITADEL_DOMAIN"
+            answer = send(session, "GET", address, DISCOVERY, setting=name, headers=headers)
         except UnavailableError as error:
             problems.append(str(error))
             continue

@@ -54,7 +54,13 @@ def wait(attempt: Callable[[], T], seconds: float) -> T:
 
 
 def send(
-    session: requests.Session, method: str, url: str, *, setting: str, **options: Any
+    session: requests.Session,
+    method: str,
+    url: str,
+    path: str = "",
+    *,
+    setting: str,
+    **options: Any,
 ) -> requests.Response:
     """Send one request and return the answer, whatever its status, without following a redirect.
 
@@ -62,7 +68,7 @@ def send(
     """
     options |= {"timeout": TIMEOUTS, "allow_redirects": False}
     try:
-        return session.request(method, url, **options)
+        return session.request(method, url + path, **options)
     except (OSError, ValueError) as error:  # requests doesn't wrap all of them
         raise UnavailableError(explanation(error, url, setting)) from None
 
@@ -192,7 +198,8 @@ class Zitadel:
         answer = send(
             self._session,
             "GET" if body is None and form is None else "POST",
-            self.domain + path,
+            self.domain,
+            path,
             setting=self.setting,
             json=body,
             data=form,
