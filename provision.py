@@ -74,6 +74,7 @@ class Run:
         self.situation = Situation(zitadel, options, self.organization)
         self.found, self.files = self.situation.found, self.situation.files
         self.written: set[str] = set()  # names of folders
+        self.may_replace_secrets: bool = options.replace_secrets
 
     # Changing
 
@@ -105,7 +106,7 @@ class Run:
                 raise
             self.found.project = {"projectId": project_id, "name": name}
         if self.situation.ownership.is_claimed:
-            self.write(CLIENTS[0], {"PROJECT_ID": project_id})
+            self.write(CLIENTS[0])
             self.situation.ownership.release()
         return project_id
 
@@ -121,15 +122,13 @@ class Run:
             application = self.organization.create_application(project_id, api)
             secret = application["apiConfiguration"].get("clientSecret", "")
             self.found.applications[api.name] = application
-        client_id = application["apiConfiguration"]["clientId"]
-        values = {api.id_variable: client_id} if api.id_variable else {}
         if secret:
-            self.write(api, {**values, api.variable: secret})
+            self.write(api, {api.variable: secret})
         elif self.situation.works(api.name):
-            self.keep(api, values)
+            self.keep(api)
         else:
             owner = {"projectId": project_id, "applicationId": application["applicationId"]}
-            self.renew(api, *API_CREDENTIALS[api.credential], owner, values)
+            self.renew(api, *API_CREDENTIALS[api.credential], owner)
         self.wait_for(api, lambda: "" if self.situation.works(api.name) else "ZITADEL rejects it")
         self.log.say("proved", f"{api.name}: it may introspect tokens")
 
@@ -143,14 +142,11 @@ class Run:
             self.found.accounts[client.name] = account
         assignment = self.found.assignments.get(client.name)
         self.organization.assign(account, project_id, self.roles, assignment)
-        values = {"PROJECT_ID": project_id}
-        if client.id_variable:
-            values[client.id_variable] = account["preferredLoginName"]
         if self.situation.works(client.name):
-            self.keep(client, values)
+            self.keep(client)
         else:
             owner = {"userId": account["userId"]}
-            self.renew(client, *ACCOUNT_CREDENTIALS[client.credential], owner, values)
+            self.renew(client, *ACCOUNT_CREDENTIALS[client.credential], owner)
 
     def prove(self, project_id: str, client: Folder) -> None:
         """Wait until the service account's token works at both APIs, and say so."""
@@ -164,30 +160,33 @@ class Run:
         proof = f"its token is active for both APIs, with {' and '.join(self.roles)}"
         self.log.say("proved", f"{client.name}: {proof}")
 
-    def keep(self, folder: Folder, values: dict[str, str]) -> None:
+    def keep(self, folder: Folder) -> None:
         """Keep the credential in the folder, and correct the other values beside it."""
         self.log.say("kept", f"{folder.name}: its credentials work")
-        secret = self.files[folder.name].secret
-        self.write(folder, {**values, folder.variable: secret} if secret else values)
+        if not self.files[folder.name].is_foreign:
+            self.write(folder)
 
-    def renew(
-        self, folder: Folder, path: str, field: str, owner: Json, values: dict[str, str]
-    ) -> None:
+    def renew(self, folder: Folder, path: str, field: str, owner: Json) -> None:
         """Create a credential of the API or service account, and write the folder's files."""
         if folder.credential == SECRET:
+            if self.situation.has_unknown_secret(folder.name) and not self.may_replace_secrets:
+                raise ProgramError(f"{folder.name} was created just now elsewhere: run this again.")
             self.files[folder.name].note_secret(self.situation.owner(folder.name))
         else:
             end = datetime.now(timezone.utc) + timedelta(days=self.options.expires_in_days)
             owner = {**owner, "expirationDate": f"{end:%Y-%m-%dT%H:%M:%SZ}"}
         content = self.organization.create(f"{folder.credential} for {folder.name}", path, owner)
         if folder.credential == KEY:
-            self.write(folder, values, base64.b64decode(content[field]).decode())
+            self.write(folder, key=base64.b64decode(content[field]).decode())
         else:
-            self.write(folder, {**values, folder.variable: content[field]})
+            self.write(folder, {folder.variable: content[field]})
 
-    def write(self, folder: Folder, values: dict[str, str], key: str = "") -> None:
+    def write(
+        self, folder: Folder, credential: dict[str, str] | None = None, key: str = ""
+    ) -> None:
         """Write the folder's files, and say which."""
         files = self.files[folder.name]
+        values = {**self.situation.values(folder.name), **(credential or {})}
         for word, what in files.write(values, key):
             self.log.changed(word, what)
             self.written.add(folder.name)
@@ -279,13 +278,14 @@ def provision(run: Run) -> None:
     if problems:
         raise ProgramError("\n".join(problems))
     names = run.situation.secrets_to_replace()
-    if names and not run.options.replace_secrets:
+    if names and not run.may_replace_secrets:
         say(
             f"ZITADEL has a secret for {' and '.join(names)} that isn't in the files here. A new "
             "one invalidates it wherever else it is used, such as in another checkout: rather "
             "copy the .env from there, if there is one."
         )
         confirm("Replace it?", "--replace-secrets")
+        run.may_replace_secrets = True
     run.provide_everything()
     held = run.roles + roles_of(run.found.assignments.get(CLIENTS[-1].name))
     show_next_steps(run.options.directory, run.files, run.written, held)

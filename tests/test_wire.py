@@ -11,13 +11,13 @@ from typing import Any
 
 import jwt
 import pytest
-from tools.exchange import Exchange
-from tools.explain import Proxy
 
 from conftest import Suite
 from instance import new_name
 from programs import APIS, FLASK, ROOT, SCRIPTS, run, running_api
 from test_pages import blocks
+from tools.exchange import Exchange
+from tools.explain import Proxy
 
 
 class Recorder:

@@ -86,12 +86,11 @@ class Files:
         done: list[tuple[str, str]] = []
         if not os.path.lexists(self.path / ".gitignore"):
             done += write(self.path / ".gitignore", GITIGNORE)
-        values = {"ZITADEL_DOMAIN": self.domain, **values}
+        kept = self.values if self.written_here else {}  # lines may have been added by hand
+        values = {"ZITADEL_DOMAIN": self.domain, **kept, **values}
         if self.folder in CLIENTS:
-            # The API's address is kept; it may have been edited by hand.
-            kept = self.get("API_BASE_URL") if self.written_here else ""
-            values["API_BASE_URL"] = kept or API_BASE_URL
-        if self.folder.key_file:
+            values.setdefault("API_BASE_URL", API_BASE_URL)
+        if self.folder.key_file and (key or self.folder.variable not in values):
             values[self.folder.variable] = self.folder.key_file
 
         is_current = all(self.get(name) == value for name, value in values.items())

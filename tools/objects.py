@@ -20,7 +20,8 @@ from tools.zitadel import (
 )
 
 MAX_LENGTH = 200  # of a name in ZITADEL, in characters
-METHODS = {KEY: "API_AUTH_METHOD_TYPE_PRIVATE_KEY_JWT", SECRET: "API_AUTH_METHOD_TYPE_BASIC"}
+BASIC = "API_AUTH_METHOD_TYPE_BASIC"  # ZITADEL's default, which lists don't name
+METHODS = {KEY: "API_AUTH_METHOD_TYPE_PRIVATE_KEY_JWT", SECRET: BASIC}
 # The call that creates a credential, and the field of its answer.
 API_CREDENTIALS = {
     KEY: (f"{APPLICATIONS}/CreateApplicationKey", "keyDetails"),
@@ -117,7 +118,8 @@ class Organization:
         queries = [{"userNameQuery": query}, {"organizationIdQuery": {"organizationId": self.id}}]
         body = {"queries": queries}
         for user in self.zitadel.list(f"{USERS}/ListUsers", "result", body, pages="query"):
-            if user["details"]["resourceOwner"] == self.id and user["username"] == name:
+            is_account = "machine" in user and user["username"] == name
+            if is_account and user["details"]["resourceOwner"] == self.id:
                 return user
         return None
 
@@ -267,5 +269,20 @@ def inactive(organization: Organization, found: Found) -> list[str]:
             problems.append(
                 f"The role assignment of {account['username']} in {where} is deactivated: activate "
                 "it in ZITADEL's console, under Role Assignments (until 4.9: Authorizations)."
+            )
+    return problems
+
+
+def unsuitable(found: Found) -> list[str]:
+    """Return, in sentences, which applications of the project can't be those of the folders."""
+    problems = []
+    for api in APIS:
+        application = found.applications.get(api.name, {"apiConfiguration": {}})
+        configuration = application.get("apiConfiguration", {"authMethodType": "not an API"})
+        method = configuration.get("authMethodType", BASIC)
+        if api.name in found.applications and method != METHODS[api.credential]:
+            problems.append(
+                f"The application {api.name} in the project {(found.project or {})['name']} isn't "
+                f"an API that authenticates with a {api.credential}: choose another --project-name."
             )
     return problems

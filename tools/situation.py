@@ -4,8 +4,8 @@ import argparse
 
 from tools import credentials
 from tools.files import Files, Ownership
-from tools.objects import Organization, inactive, roles_of
-from tools.suite import FOLDERS, SECRET
+from tools.objects import Organization, inactive, roles_of, unsuitable
+from tools.suite import CLIENTS, FOLDERS, SECRET
 from tools.zitadel import Json, Zitadel
 
 
@@ -25,6 +25,10 @@ class Situation:
         }
         self.ownership = Ownership(self.files, zitadel.domain, options.project_name)
         self.found = organization.look(options.project_name)
+        # Where a run ended before it could write the secret that it created.
+        self.unfinished = {
+            name for name, files in self.files.items() if files.notes_secret(self.owner(name))
+        }
 
     def problems(self, roles: list[str]) -> list[str]:
         """Return, in sentences, what a person must do before anything can be changed."""
@@ -40,11 +44,12 @@ class Situation:
         read_only = [files.path for files in self.files.values() if not files.can_be_written]
         if read_only:
             problems.append(f"{read_only[0]} can't be written to: see --directory.")
+        problems += unsuitable(self.found)
         if problems:
             return problems  # while something is deactivated, credentials can't be judged
 
         for name, files in self.files.items():
-            if files.is_foreign and not self._force and not self.works(name):
+            if files.is_foreign and not self._force and not self.fits(name):
                 problems.append(
                     f"{files.path} contains {' or '.join(file.name for file in files.all)} not "
                     "written by provision.py and not for this project. Move it away, or use "
@@ -75,6 +80,25 @@ class Situation:
         account, project_id = found.accounts[name], found.project["projectId"]
         return credentials.client_works(self._zitadel, files, account, project_id, self.apis())
 
+    def fits(self, name: str) -> bool:
+        """Tell whether the folder's programs work with what is there, as it is."""
+        wanted = self.values(name)
+        is_current = all(self.files[name].get(key) == value for key, value in wanted.items())
+        return is_current and self.works(name)
+
+    def values(self, name: str) -> dict[str, str]:
+        """Return what the folder's .env must contain besides the credential."""
+        folder, found = self.files[name].folder, self.found
+        values = {}
+        if folder in CLIENTS and found.project:
+            values["PROJECT_ID"] = str(found.project["projectId"])
+        if folder.id_variable and name in found.applications:
+            values[folder.id_variable] = found.applications[name]["apiConfiguration"]["clientId"]
+        if folder.id_variable and name in found.accounts:
+            # Not the username: an organization may append its domain to that.
+            values[folder.id_variable] = found.accounts[name]["preferredLoginName"]
+        return values
+
     def apis(self) -> credentials.ClientIds:
         """Return the APIs' folders, each with the client id."""
         return [
@@ -82,18 +106,18 @@ class Situation:
             for name, application in self.found.applications.items()
         ]
 
+    def has_unknown_secret(self, name: str) -> bool:
+        """Tell whether a new secret would invalidate one that may be in use elsewhere."""
+        account = self.found.accounts.get(name, {})
+        has_secret = name in self.found.applications or account.get("machine", {}).get("hasSecret")
+        is_secret = self.files[name].folder.credential == SECRET
+        return bool(is_secret and has_secret and name not in self.unfinished)
+
     def secrets_to_replace(self) -> list[str]:
         """Return the folders whose API or service account has a secret that isn't there."""
-        found, names = self.found, []
-        for folder in FOLDERS:
-            name = folder.name
-            has_secret = name in found.applications or (
-                found.accounts.get(name, {}).get("machine", {}).get("hasSecret")
-            )
-            if folder.credential == SECRET and has_secret and not self.works(name):
-                if not self.files[name].notes_secret(self.owner(name)):
-                    names.append(name)
-        return names
+        return [
+            name for name in self.files if self.has_unknown_secret(name) and not self.works(name)
+        ]
 
     def owner(self, name: str) -> str:
         """Return by which the folder's object is known, as noted beside an unfinished secret."""
