@@ -200,7 +200,7 @@ def _alternatives(roles: Roles) -> Alternatives:
     for choice in _texts_or_lists([roles] if isinstance(roles, str) else roles):
         group = _texts_or_lists([choice] if isinstance(choice, str) else choice)
         if not all(isinstance(name, str) for name in group):
-            raise ValueError(f"Within a list of all roles, only text: {choice!r}")
+            raise ValueError(f"roles within two lists must be text: {choice!r}")
         alternatives.append(set(group))
     return alternatives
 
@@ -208,5 +208,5 @@ def _alternatives(roles: Roles) -> Alternatives:
 def _texts_or_lists(value: Any) -> Sequence[Any]:
     # An empty list must never mean "everyone".
     if not isinstance(value, (list, tuple)) or not value or "" in value:
-        raise ValueError(f"Roles are text, or a list of texts or lists: {value!r}")
+        raise ValueError(f"roles must be text, or a list of texts or lists: {value!r}")
     return value

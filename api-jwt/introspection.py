@@ -111,8 +111,8 @@ class TokenIntrospection:
         except (OSError, ValueError, HTTPError) as error:  # requests doesn't wrap all
             cause = _cause(error)
             # Others may quote what was sent.
-            words = str(cause) if isinstance(cause, OSError) else ""
-            reason = f"{words or type(cause).__name__} at {where}"
+            words = f": {cause}" if isinstance(cause, OSError) else ""
+            reason = f"{type(error).__name__}{words} at {where}"
             raise IntrospectionUnavailableError(reason) from error
         finally:
             slots.release()
@@ -150,7 +150,7 @@ class TokenIntrospection:
         if LOOPBACK.fullmatch(urlsplit(self.url).hostname or ""):
             options["proxies"] = {}
 
-        # A cookie of one caller's answer must not reach ZITADEL with the next token.
+        # Nothing sends cookies back; kept, they would fill the memory.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         # A pool smaller than the number of threads closes connections after each use.
         adapter = HTTPAdapter(pool_maxsize=self._max_concurrent)

@@ -1,6 +1,9 @@
 """A Flask API with a public, a private and a role-protected route."""
 
+import sys
+
 from flask import Flask, Response, jsonify
+from flask.cli import cli
 
 import flask_environment
 import key_file
@@ -70,4 +73,5 @@ def private_scoped() -> Response:
 
 
 if __name__ == "__main__":
-    app.run(load_dotenv=False)
+    # The same as `flask --app server run`, with its options, such as --port 5001.
+    cli.main(["--app", "server", "run", *sys.argv[1:]])

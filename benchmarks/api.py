@@ -65,7 +65,7 @@ def add_route(path: str, introspection: Introspection) -> None:
 for name, url in URLS.items():
     basic = basic_module["ClientSecretBasic"]("client", "secret")
     add_route(f"/{name}/basic", TokenIntrospection(url, basic))
-    add_route(f"/{name}/limited", TokenIntrospection(url, basic, limit=4))
+    add_route(f"/{name}/limited", TokenIntrospection(url, basic, max_concurrent=4))
     private_key_jwt = PrivateKeyJWT("client", "key", PRIVATE_KEY, ISSUER)
     add_route(f"/{name}/jwt", TokenIntrospection(url, private_key_jwt))
     cached = TokenIntrospection(url, PrivateKeyJWT("client", "key", PRIVATE_KEY, ISSUER))

@@ -33,6 +33,7 @@ class TokenError(requests.RequestException):
     Attributes:
         status: the HTTP status of ZITADEL's answer, None without an answer.
         error: the error code in it (RFC 6749, section 5.2), None without one.
+        description: the error_description in it, None without one.
         description: the `error_description` in it, None without one.
         temporary: True if a later try may succeed, since ZITADEL is away; False if
             somebody has to do something, for example because a key was revoked.
@@ -164,8 +165,8 @@ class AccessToken(AuthBase):
         except (OSError, ValueError, HTTPError) as error:  # requests doesn't wrap all
             cause = _cause(error)
             # Others may quote what was sent.
-            words = str(cause) if isinstance(cause, OSError) else ""
-            failure = TokenError(f"{words or type(cause).__name__} at {where}")
+            words = f": {cause}" if isinstance(cause, OSError) else ""
+            failure = TokenError(f"{type(error).__name__}{words} at {where}")
             is_refused = isinstance(cause, ssl.SSLError) and not _was_cut_off(cause)
             failure.temporary = isinstance(error, AWAY) and not is_refused
             raise failure from error
@@ -176,13 +177,12 @@ class AccessToken(AuthBase):
         if response.status_code == 200 and is_token and is_number:
             return str(token), float(str(lifetime))
 
-        status, code = response.status_code, answer.get("error")
-        description = answer.get("error_description")
-        reason = f": {code}, {description}" if isinstance(code, str) else ""
-        failure = TokenError(f"status {status} from {where}{reason}", response=response)
-        failure.status, failure.error = status, code if reason else None
+        status = response.status_code
+        failure = TokenError(f"status {status} from {where}", response=response)
+        failure.status, failure.error = status, _text(answer.get("error"))
+        failure.description = _text(answer.get("error_description"))
         # ZITADEL 4.13 and older rejects an assertion with 500 and Errors.Internal.
-        is_away = status >= 500 and description != "Errors.Internal"
+        is_away = status >= 500 and failure.description != "Errors.Internal"
         failure.temporary = is_away or status in (408, 429)
         raise failure
 
@@ -234,6 +234,10 @@ def _json_object(response: requests.Response, deadline: float) -> dict[str, Any]
     except (ValueError, RecursionError):
         answer = None
     return answer if isinstance(answer, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _cause(error: BaseException) -> BaseException:

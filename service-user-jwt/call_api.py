@@ -1,6 +1,7 @@
 """What the scripts share: the command line, and the calls to the API."""
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -71,9 +72,9 @@ def main(
         create_token: creates the token from the settings.
         credentials: the variables that contain the service account's credentials.
     """
-    # A terminal may lack a character.
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack a character
+            stream.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--token-only", action="store_true", help="only print the token"
@@ -110,10 +111,11 @@ def _run(
         base_url = values.url("API_BASE_URL", "http://localhost:5000")
         statuses = [_call(values, base_url, path, token) for path in ROUTES]
     except requests.RequestException as error:  # a TokenError
-        raise _token_problem(values, error, token, credentials) from None
+        problem = _token_problem(values, error, token, credentials)
+        raise settings.ConfigurationError(problem) from None
 
     if 401 in statuses:
-        print("To find out why, run diagnose.py, which is beside the folders.")
+        print("To find out why, use diagnose.py beside the folders.", file=sys.stderr)
     return 0 if set(statuses) == {200} else 1
 
 
@@ -130,40 +132,32 @@ def _token_problem(
     error: requests.RequestException,
     token: Token,
     credentials: tuple[str, ...],
-) -> settings.ConfigurationError:
-    """Return the error that explains why there is no access token."""
-    variable = "ZITADEL_DOMAIN"
-    if values.get("ZITADEL_TOKEN_URL"):
-        variable = "ZITADEL_TOKEN_URL"
-    status, code = getattr(error, "status", None), getattr(error, "error", None)
-    setting = f"{variable} in {values.source(variable)}"
+) -> str:
+    """Return why there is no access token, and what to do, in sentences."""
+    url, status = getattr(token, "token_url", ""), getattr(error, "status", None)
+    is_set = values.get("ZITADEL_TOKEN_URL")
+    variable = "ZITADEL_TOKEN_URL" if is_set else "ZITADEL_DOMAIN"
     if status is None:
-        url = getattr(token, "token_url", "")
-        text = explanation(error, url, setting)
-        return settings.ConfigurationError(text)
+        setting = f"{variable} in {values.source(variable)}"
+        return explanation(error, url, setting)
 
-    help_text = next((HELP[key] for key in HELP if str(error).endswith(key)), "")
-    if code is None and status in (400, 401, 403, 404, 405, 421):
-        help_text = (
-            "This isn't ZITADEL's answer about a token: the address must be ZITADEL's "
-            "own; localhost and 127.0.0.1 differ."
+    # Only an error code shows that ZITADEL itself has decided.
+    is_verdict = getattr(error, "error", None) is not None
+    names = (*credentials, "ZITADEL_DOMAIN") if is_verdict else (variable,)
+    if help_text := HELP.get(getattr(error, "description", None) or ""):
+        text = help_text + _clock_difference(error)
+    elif getattr(error, "temporary", False):
+        text = f"{url} is temporarily unavailable (status {status})."
+    elif is_verdict:
+        text = f"ZITADEL rejected the token request (status {status})."
+    else:
+        text = (
+            f"{url} doesn't answer as ZITADEL's token endpoint does (status {status}): "
+            "is it ZITADEL's own address, where localhost and 127.0.0.1 differ, or "
+            "does something between here and ZITADEL answer?"
         )
-    names = (*credentials, variable) if code else (variable,)
     places = " and ".join(dict.fromkeys(map(values.source, names)))
-    text = f"ZITADEL issued no access token ({error})."
-    return settings.ConfigurationError(
-        " ".join(
-            filter(
-                None,
-                [
-                    help_text,
-                    printable(text),
-                    _clock_difference(error),
-                    f"See {', '.join(names)} in {places}.",
-                ],
-            )
-        )
-    )
+    return f"{text} See {', '.join(names)} in {places}."
 
 
 def _clock_difference(error: requests.RequestException) -> str:
@@ -176,7 +170,7 @@ def _clock_difference(error: requests.RequestException) -> str:
         return ""
 
     direction = "ahead of" if seconds > 0 else "behind"
-    return f"This machine's clock is {abs(seconds):.0f} s {direction} ZITADEL's."
+    return f" This machine's clock is {abs(seconds):.0f} s {direction} ZITADEL's."
 
 
 def _call(values: settings.Settings, base_url: str, path: str, token: Token) -> int:

@@ -126,7 +126,7 @@ def test_an_answer_that_drips_in_has_a_deadline(
     began = time.monotonic()
     assert send(base_url, "/", TOKEN)[0] == 503
     assert 1.4 < time.monotonic() - began < 5  # timeout=(1, 0.5)
-    assert "Timeout at " in caplog.text
+    assert "Timeout: timed out at " in caplog.text
 
 
 @pytest.mark.parametrize(("size", "is_kept"), [(60_000, True), (70_000, False)])
@@ -149,7 +149,7 @@ def test_above_the_limit_the_answer_is_503_at_once(
         return active()
 
     upstream.answer(wait)
-    introspection = TokenIntrospection(upstream.url, HTTPBasicAuth("id", "s3cret"), limit=3)
+    introspection = TokenIntrospection(upstream.url, HTTPBasicAuth("id", "s3cret"), max_concurrent=3)
     with serving(application(introspection)) as base_url, ThreadPoolExecutor(3) as threads:
         waiting = [threads.submit(send, base_url, "/", TOKEN) for _ in range(3)]
         while len(upstream.forms) < 3:
@@ -166,7 +166,7 @@ def test_above_the_limit_the_answer_is_503_at_once(
 
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_every_outcome_frees_its_place(status: int, upstream: Upstream) -> None:
-    introspection = TokenIntrospection(upstream.url, HTTPBasicAuth("id", "s3cret"), limit=1)
+    introspection = TokenIntrospection(upstream.url, HTTPBasicAuth("id", "s3cret"), max_concurrent=1)
     upstream.answer(active(), status)
     with serving(application(introspection)) as base_url:
         first = send(base_url, "/", TOKEN)[0]

@@ -93,14 +93,14 @@ def application(url: str, client_id: str = "api", store: Any = None, **options: 
     @app.get("/")
     @require_auth
     def private() -> Response:
-        claims = jsonify(dict(current_token))
-        current_token["sub"] = "changed by the view"
+        claims = jsonify(dict(current_token()))
+        current_token()["sub"] = "changed by the view"
         return claims
 
     @app.get("/editor")
     @require_auth("editor")
     def editor() -> Response:
-        return jsonify(dict(current_token))
+        return jsonify(dict(current_token()))
 
     return app
 
@@ -127,7 +127,7 @@ def test_an_active_answer_is_kept(store: Any, upstream: Upstream) -> None:
 
 def test_a_revoked_token_is_gone_within_the_seconds_given(store: Any, upstream: Upstream) -> None:
     upstream.answer(active())
-    with serving(application(upstream.url, store=store, seconds=1)) as base_url:
+    with serving(application(upstream.url, store=store, max_age=1)) as base_url:
         assert send(base_url, "/", TOKEN)[0] == 200
         kept_at = time.monotonic()
         upstream.answer({"active": False})
@@ -159,7 +159,7 @@ def test_it_is_kept_for_the_lesser_of_the_seconds_given_and_the_tokens_own(
     lifetime: float, cache_seconds: float, expected: list[int], upstream: Upstream
 ) -> None:
     store = Memory()
-    with serving(application(upstream.url, store=store, seconds=cache_seconds)) as base_url:
+    with serving(application(upstream.url, store=store, max_age=cache_seconds)) as base_url:
         expiry = time.time() + lifetime if lifetime < 1e9 else lifetime
         upstream.answer(active() | {"exp": expiry})
         assert send(base_url, "/", TOKEN)[0] == 200
@@ -281,11 +281,11 @@ def test_an_impatient_api_is_not_bound_to_what_a_patient_one_kept(
 ) -> None:
     shared = store()
     upstream.answer(active())
-    with serving(application(upstream.url, store=shared, seconds=300)) as base_url:
+    with serving(application(upstream.url, store=shared, max_age=300)) as base_url:
         assert send(base_url, "/", TOKEN)[0] == 200
     upstream.answer({"active": False})
     time.sleep(1)
-    with serving(application(upstream.url, store=shared, seconds=1)) as base_url:
+    with serving(application(upstream.url, store=shared, max_age=1)) as base_url:
         assert send(base_url, "/", TOKEN)[0] == 401
 
 
@@ -309,7 +309,7 @@ def test_a_cache_needs_a_client_id(upstream: Upstream) -> None:
 @pytest.mark.parametrize("seconds", [None, "30", float("nan"), float("inf"), -1, 86401])
 def test_seconds_that_make_no_sense_are_refused_at_once(seconds: Any, upstream: Upstream) -> None:
     with pytest.raises(ValueError, match="seconds"):
-        application(upstream.url, store=SimpleCache(), seconds=seconds)
+        application(upstream.url, store=SimpleCache(), max_age=seconds)
 
 
 def test_the_seconds_count_from_when_zitadel_was_asked(upstream: Upstream) -> None:
@@ -326,6 +326,6 @@ def test_the_same_address_with_another_host_is_another_zitadel(upstream: Upstrea
     store = Memory()
     upstream.answer(active())
     for host in (None, "one.example", "two.example"):
-        introspection = TokenIntrospection(upstream.url, Authentication("api"), host=host)
+        introspection = TokenIntrospection(upstream.url, Authentication("api"), host_header=host)
         CachedIntrospection(introspection, store).introspect("abc")
     assert len(store) == len(upstream.forms) == 3

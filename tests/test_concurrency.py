@@ -40,9 +40,9 @@ def app(upstream: Upstream) -> Flask:
     @app.get("/")
     @require_auth
     def private() -> Response:
-        before = current_token["sub"]
+        before = current_token()["sub"]
         time.sleep(0.01)  # others come meanwhile
-        assert current_token["sub"] == before
+        assert current_token()["sub"] == before
         return jsonify(before)
 
     return app
@@ -117,7 +117,7 @@ from validator import ZitadelIntrospectTokenValidator, current_token
 app = Flask(__name__)
 introspection = TokenIntrospection(os.environ["URL"], ClientSecretBasic("a", "b"))
 require_auth = ZitadelIntrospectTokenValidator(introspection)
-app.add_url_rule("/", "private", require_auth(lambda: {"sub": current_token["sub"]}))
+app.add_url_rule("/", "private", require_auth(lambda: {"sub": current_token()["sub"]}))
 app.add_url_rule("/api/public", "public", lambda: "up")
 assert app.test_client().get("/", headers={"Authorization": "Bearer before"}).status_code == 200
 """

@@ -27,10 +27,10 @@ def base_url(require_auth: ZitadelIntrospectTokenValidator) -> Iterator[str]:
 
     @app.get("/public")
     def public() -> Response:
-        return jsonify(token=bool(current_token))
+        return jsonify(token=bool(current_token()))
 
     def protected() -> Response:
-        return jsonify(dict(current_token))
+        return jsonify(dict(current_token()))
 
     app.add_url_rule("/bare", "bare", require_auth(protected))
     for path, roles in ROUTES.items():

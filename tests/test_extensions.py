@@ -31,7 +31,7 @@ def restful(require_auth: RequireAuth) -> Flask:
         method_decorators: ClassVar = [require_auth("editor")]
 
         def get(self) -> Any:
-            return {"sub": current_token["sub"]}
+            return {"sub": current_token()["sub"]}
 
     app = Flask(__name__)
     flask_restful.Api(app).add_resource(Messages, "/messages")
@@ -41,7 +41,7 @@ def restful(require_auth: RequireAuth) -> Flask:
 def restful_with_api_decorators(require_auth: RequireAuth) -> Flask:
     class Messages(flask_restful.Resource):
         def get(self) -> Any:
-            return {"sub": current_token["sub"]}
+            return {"sub": current_token()["sub"]}
 
     app = Flask(__name__)
     api = flask_restful.Api(app, decorators=[require_auth("editor")])
@@ -53,7 +53,7 @@ def restful_on_the_method(require_auth: RequireAuth) -> Flask:
     class Messages(flask_restful.Resource):
         @require_auth("editor")
         def get(self) -> Any:
-            return {"sub": current_token["sub"]}
+            return {"sub": current_token()["sub"]}
 
     app = Flask(__name__)
     flask_restful.Api(app).add_resource(Messages, "/messages")
@@ -69,7 +69,7 @@ def restx(require_auth: RequireAuth) -> Flask:
         method_decorators: ClassVar = [require_auth("editor")]
 
         def get(self) -> Any:
-            return {"sub": current_token["sub"]}
+            return {"sub": current_token()["sub"]}
 
     return app
 
@@ -82,7 +82,7 @@ def restx_on_the_method(require_auth: RequireAuth) -> Flask:
     class Messages(flask_restx.Resource):
         @require_auth("editor")
         def get(self) -> Any:
-            return {"sub": current_token["sub"]}
+            return {"sub": current_token()["sub"]}
 
     return app
 
@@ -103,7 +103,7 @@ def smorest(require_auth: RequireAuth) -> Flask:
     class Messages(MethodView):
         @require_auth("editor")
         def get(self) -> Any:
-            return {"sub": current_token["sub"]}
+            return {"sub": current_token()["sub"]}
 
     api.register_blueprint(messages)
     return let_it_answer(app)
@@ -115,7 +115,7 @@ def apiflask_app(require_auth: RequireAuth) -> Flask:
     @app.get("/messages")
     @require_auth("editor")
     def messages() -> Any:
-        return {"sub": current_token["sub"]}
+        return {"sub": current_token()["sub"]}
 
     return let_it_answer(app)
 
@@ -158,7 +158,7 @@ def test_an_extension_sends_our_error_whole(
 def test_connexion_sends_our_error_whole(require_auth: RequireAuth, upstream: Upstream) -> None:
     @require_auth("editor")
     def messages() -> Any:
-        return {"sub": current_token["sub"]}
+        return {"sub": current_token()["sub"]}
 
     class Resolver(connexion.Resolver):
         def resolve(self, operation: Any) -> Any:

@@ -262,7 +262,6 @@ def test_cookies_are_not_kept(
 ) -> None:
     upstream.answer(active(), headers={"Set-Cookie": "session=1; Path=/"})
     assert [send(base_url, "/", TOKEN)[0] for _ in range(2)] == [200, 200]
-    assert upstream.cookies == [None, None]
     introspection = require_auth.introspection
     assert isinstance(introspection, TokenIntrospection)
-    assert len(introspection._session.cookies) == 0  # or a server could fill the memory
+    assert len(introspection._connections.session.cookies) == 0

@@ -17,7 +17,9 @@ IDENTICAL = {
     "introspection.py": APIS,
     "key_file.py": ("api-jwt", "service-user-jwt"),
     "settings.py": (*APIS, *SCRIPTS),
+    "flask_environment.py": APIS,
     "call_api.py": tuple(SCRIPTS),
+    "connection.py": (*SCRIPTS, "tools"),
     "access_token.py": ("service-user-jwt", "service-user-client-credentials"),
 }
 
@@ -53,7 +55,7 @@ def test_a_file_that_people_copy_says_what_it_is_and_of_which_version(file: str)
 @pytest.mark.parametrize("file", COPIED)
 def test_a_file_that_people_copy_knows_nothing_of_the_examples_wiring(file: str) -> None:
     text = (ROOT / file).read_text()
-    assert not re.search(r"import (settings|key_file|call_api)|from (settings|key_file)", text)
+    assert not re.search(r"import (settings|key_file|call_api|connection)|from (settings|key_file|connection)", text)
     example = (ROOT / ".env.example").read_text()
     for variable in re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE):
         assert variable not in text

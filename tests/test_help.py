@@ -114,7 +114,7 @@ def test_a_token_endpoint_that_redirects(name: str, suite: Suite, upstream: Upst
     location = f"{suite.zitadel.issuer}/oauth/v2/token"
     upstream.answer(b"", 302, headers={"Location": location})
     ended = run_here(suite.folder / name, SCRIPTS[name], ZITADEL_TOKEN_URL=upstream.url)
-    assert "is not ZITADEL's token endpoint (status 302)" in sentence(ended)
+    assert "doesn't answer as ZITADEL's token endpoint does (status 302)" in sentence(ended)
 
 
 @pytest.mark.parametrize("name", [KEY, SECRET])
@@ -122,7 +122,7 @@ def test_https_where_http_is_spoken(name: str, suite: Suite) -> None:
     domain = suite.zitadel.issuer.replace("http:", "https:")
     variables = {"ZITADEL_DOMAIN": domain, "ZITADEL_TOKEN_URL": f"{domain}/oauth/v2/token"}
     told = sentence(run_here(suite.folder / name, SCRIPTS[name], **variables))
-    assert "doesn't support https" in told and "ZITADEL_DOMAIN" in told
+    assert "doesn't speak https" in told and "write http:// in ZITADEL_TOKEN_URL" in told
 
 
 def test_the_service_users_id_for_its_name(suite: Suite) -> None:

@@ -204,7 +204,7 @@ def test_a_key_file_that_is_none(
 @pytest.mark.parametrize("name", ["service-user-jwt", "service-user-client-credentials"])
 def test_a_zitadel_that_does_not_run(name: str, tmp_path: Path) -> None:
     folder = prepare(name, tmp_path, ZITADEL_DOMAIN=f"http://localhost:{free_port()}")
-    assert_one_sentence(start(folder), "ZITADEL can't be reached", "ZITADEL_DOMAIN")
+    assert_one_sentence(start(folder), "can't be reached (Connection refused)", "ZITADEL_DOMAIN")
 
 
 @pytest.mark.parametrize("options", [(), ("--token-only",)])
@@ -297,16 +297,6 @@ def test_an_env_file_that_is_no_text(name: str, tmp_path: Path) -> None:
     (folder / ".env").write_bytes(b"\xff\xfe\x00")
     ended = start(folder)
     assert_one_sentence(ended, str(folder / ".env"))
-
-
-@pytest.mark.parametrize("name", KEY_FILES)
-def test_another_package_of_the_name_jwt(name: str, tmp_path: Path) -> None:
-    (tmp_path / "jwt.py").write_text("class JWT: ...\n")  # as the package jwt's, without encode()
-    folder = prepare(name, tmp_path)
-    program = "server.py" if name in APIS else SCRIPTS[name]
-    ended = run(folder, program, PYTHONPATH=str(tmp_path))
-    remedy = "`pip uninstall -y jwt pyjwt` and `pip install pyjwt`"
-    assert_one_sentence(ended, "The package jwt hides PyJWT", remedy)
 
 
 ESCAPES = "\x1b]0;title\x07\x1b[31mred\x9b0m\u202e\n"

@@ -36,7 +36,7 @@ def require_auth(require_auth: RequireAuth, upstream: Upstream) -> RequireAuth:
 
 
 def whoami() -> Response:
-    return jsonify(current_token["sub"] if current_token else None)
+    return jsonify(current_token()["sub"] if current_token() else None)
 
 
 def plain(app: Flask, require_auth: RequireAuth) -> None:
@@ -257,7 +257,7 @@ def test_no_identity_outlives_its_request(require_auth: RequireAuth) -> None:
         client = app.test_client()
         assert client.get("/", headers=AUTHORIZATION).json == "1"
         assert client.get("/public").json is None
-        assert not current_token
+        assert not current_token()
         assert not list(g)
 
 
@@ -285,7 +285,7 @@ def test_the_test_client_and_a_session_of_it_work(require_auth: RequireAuth) -> 
     with app.test_client() as client:
         assert client.get("/").status_code == 401
         assert client.get("/", headers=AUTHORIZATION).json == "1"
-        assert current_token["sub"] == "1"  # the client keeps its last request
+        assert current_token()["sub"] == "1"  # the client keeps its last request
 
 
 @pytest.fixture(scope="session")

@@ -255,7 +255,7 @@ def test_zitadel_is_asked_under_an_internal_address(suite: Suite, page: Page) ->
     code = snippet("host").replace("http://zitadel:8080", internal)
     page.run(code.replace("auth.example.com", issuer.partition("//")[2]))
     assert page.names["introspection"].introspect("abc") == {"active": False}
-    page.run(code.replace(', host="auth.example.com"', ""))
+    page.run(code.replace(', host_header="auth.example.com"', ""))
     with pytest.raises(introspection.IntrospectionRejectedError, match="404"):
         page.names["introspection"].introspect("abc")
 

@@ -86,7 +86,7 @@ def test_the_file_above_counts_only_if_nobody_else_can_write_to_it(
     if not is_read:
         ended = start(folder)
         assert_one_sentence(
-            ended, f"({above} is ignored: run chmod go-w, other users can change it)"
+            ended, f"({above} is ignored: other users can change it)"
         )
 
 
