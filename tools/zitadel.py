@@ -186,9 +186,11 @@ class Zitadel:
         found: list[Json] = []
         while True:
             page = {"limit": PAGE, "asc": True} | ({"offset": len(found)} if found else {})
-            listed = self.call(path, {pages: page, **body}).get(name, [])
+            answer = self.call(path, {pages: page, **body})
+            listed = answer.get(name, [])
             found += listed
-            if len(listed) < PAGE:
+            about = answer.get("pagination") or answer.get("details") or {}
+            if not listed or len(found) >= int(about.get("totalResult", 0)):
                 return found
 
     def send(
