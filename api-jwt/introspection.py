@@ -20,6 +20,7 @@ from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError
 
 MAX_BYTES = 1_000_000
+SILENT_AFTER = 3  # timeouts in a row
 LOOPBACK = re.compile(r"(.+\.)?localhost\.?|127(\.\d+){1,3}|::1")
 
 
@@ -79,6 +80,7 @@ class TokenIntrospection:
         self._request = requests.Request(
             "POST", url, headers=self.headers, hooks={"response": _close_unless_200}
         ).prepare()
+        self._timeouts = 0
         self._connections = self._connect()
 
     @property
@@ -98,18 +100,25 @@ class TokenIntrospection:
         # others' tokens, and its parent's threads never give their slots back here.
         if self._connections.process != os.getpid():
             self._connections = self._connect()
-        _, session, options, slots, where = self._connections
+        _, session, options, slots, probe, where = self._connections
+        # While ZITADEL is silent, one caller at a time finds out when it is back: all of
+        # them would occupy all threads of this API.
+        if self._timeouts >= SILENT_AFTER:
+            slots = probe
 
         deadline = time.monotonic() + sum(self._timeout)
         if not slots.acquire(blocking=False):
-            reason = f"{self._max_concurrent} requests are under way"
-            raise IntrospectionUnavailableError(reason)
+            count = 1 if slots is probe else self._max_concurrent
+            raise IntrospectionUnavailableError(f"{count} requests are under way")
         try:
             with self._send(session, options, token) as response:
+                self._timeouts = 0
                 if response.status_code == 200:
                     return _json_object(response, deadline)
         except (OSError, ValueError, HTTPError) as error:  # requests doesn't wrap all
             cause = _cause(error)
+            if isinstance(cause, (requests.Timeout, TimeoutError)):
+                self._timeouts += 1
             # Others may quote what was sent.
             words = f": {cause}" if isinstance(cause, OSError) else ""
             reason = f"{type(error).__name__}{words} at {where}"
@@ -164,8 +173,8 @@ class TokenIntrospection:
         where = self.url
         if proxy := select_proxy(self.url, options["proxies"]):
             where += f" through the proxy {proxy.rpartition('@')[2]}"
-        slots = threading.Semaphore(self._max_concurrent)
-        return _Connections(os.getpid(), session, options, slots, where)
+        slots, probe = map(threading.Semaphore, (self._max_concurrent, 1))
+        return _Connections(os.getpid(), session, options, slots, probe, where)
 
 
 class _Connections(NamedTuple):
@@ -175,6 +184,7 @@ class _Connections(NamedTuple):
     session: requests.Session
     options: dict[str, Any]
     slots: threading.Semaphore
+    probe: threading.Semaphore
     where: str
 
 

@@ -17,6 +17,7 @@ from requests.auth import HTTPBasicAuth
 from client_authentication import PrivateKeyJWT
 from introspection import TokenIntrospection
 from introspection_cache import CachedIntrospection
+from introspection_coalescing import CoalescedIntrospection
 from validator import ROLES_CLAIM, Introspection, ZitadelIntrospectTokenValidator
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,6 +66,7 @@ def add_route(path: str, introspection: Introspection) -> None:
 for name, url in URLS.items():
     basic = basic_module["ClientSecretBasic"]("client", "secret")
     add_route(f"/{name}/basic", TokenIntrospection(url, basic))
+    add_route(f"/{name}/coalesced", CoalescedIntrospection(TokenIntrospection(url, basic)))
     add_route(f"/{name}/limited", TokenIntrospection(url, basic, max_concurrent=4))
     private_key_jwt = PrivateKeyJWT("client", "key", PRIVATE_KEY, ISSUER)
     add_route(f"/{name}/jwt", TokenIntrospection(url, private_key_jwt))

@@ -130,9 +130,9 @@ def serving(folder: Path, *command: str, ports: int = 1, **variables: str) -> It
 
 
 @contextmanager
-def serving_api() -> Iterator[tuple[int, int]]:
+def serving_api(threads: int = CALLERS) -> Iterator[tuple[int, int]]:
     """Run api.py under gunicorn with one worker, and upstream.py; give their ports for HTTP."""
-    options = f"--threads {CALLERS} --keep-alive 600 --error-logfile log.txt --graceful-timeout 0"
+    options = f"--threads {threads} --keep-alive 600 --error-logfile log.txt --graceful-timeout 0"
     with TemporaryDirectory() as name:
         folder = Path(name)
         subprocess.run(CERTIFICATE.split(), cwd=folder, check=True, capture_output=True)

@@ -71,7 +71,7 @@ def measure(requests: int) -> Rows:
         endpoint = Caller(upstream)
 
         def used() -> Counter[str]:
-            connections = int(endpoint.get("/connections"))
+            connections = json.loads(endpoint.get("/counts"))["connections"]
             return Counter(json.loads(callers[0].get("/process")), connections=connections)
 
         for _ in range(rounds):

@@ -1,8 +1,8 @@
 """The introspection endpoint of the benchmarks. The token decides what is answered.
 
 It serves two listening sockets, whose numbers are its arguments, the second over TLS. A GET
-returns the number of connections opened so far. What is large is sent piece by piece, so that this
-process never contains it.
+returns how many connections and introspections there were so far. What is large is sent piece by
+piece, so that this process never contains it.
 """
 
 import asyncio
@@ -42,7 +42,8 @@ ACTIVE = {  # as ZITADEL answers about a service account
 PIECE = b"a" * 10_000
 TOKEN = re.compile(rb"token=([a-z]+)")
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-connections = 0
+connections = introspections = 0
+PACE_SECONDS = 0.005  # for a token that begins with "paced"
 
 
 def head(headers: str, status: str = "200 OK") -> bytes:
@@ -101,17 +102,21 @@ ORDINARY = whole(ACTIVE)
 
 async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer the requests of one connection until the other side closes it."""
-    global connections
+    global connections, introspections
     connections += 1
     with suppress(OSError, asyncio.IncompleteReadError):
         while True:
             request = await reader.readuntil(b"\r\n\r\n")
             if request.startswith(b"GET"):
-                writer.write(whole(connections))
+                counts = {"connections": connections, "introspections": introspections}
+                writer.write(whole(counts))
                 continue
             length = CONTENT_LENGTH.search(request)
             form = await reader.readexactly(int(length[1]) if length else 0)
             token = TOKEN.search(form)
+            introspections += 1
+            if token and token[1].startswith(b"paced"):
+                await asyncio.sleep(PACE_SECONDS)
             for piece in answer(token[1] if token else b""):
                 writer.write(piece)
                 await writer.drain()

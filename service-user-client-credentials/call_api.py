@@ -143,7 +143,8 @@ def _token_problem(
 
     # Only an error code shows that ZITADEL itself has decided.
     is_verdict = getattr(error, "error", None) is not None
-    names = (*credentials, "ZITADEL_DOMAIN") if is_verdict else (variable,)
+    names = credentials if is_verdict else (variable,)
+    names = tuple(dict.fromkeys((*names, "ZITADEL_DOMAIN")))
     if help_text := HELP.get(getattr(error, "description", None) or ""):
         text = help_text + _clock_difference(error)
     elif getattr(error, "temporary", False):

@@ -39,10 +39,21 @@ class TokenError(requests.RequestException):
             somebody has to do something, for example because a key was revoked.
     """
 
-    status: int | None = None
-    error: str | None = None
-    description: str | None = None
-    temporary: bool = False
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        error: str | None = None,
+        description: str | None = None,
+        temporary: bool = False,
+        response: requests.Response | None = None,
+    ) -> None:
+        super().__init__(message, response=response)
+        self.status = status
+        self.error = error
+        self.description = description
+        self.temporary = temporary
 
 
 class AccessToken(AuthBase):
@@ -80,7 +91,7 @@ class AccessToken(AuthBase):
         self._timeout = timeout
         self._locks: dict[int, threading.Lock] = {}
         self._current = _Token("", 0, 0, 0)
-        self._failed_at, self._failure = 0.0, TokenError()
+        self._failed_at, self._failure = 0.0, TokenError("")
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add the Authorization header to `request` and return it; raise TokenError."""
@@ -166,10 +177,10 @@ class AccessToken(AuthBase):
             cause = _cause(error)
             # Others may quote what was sent.
             words = f": {cause}" if isinstance(cause, OSError) else ""
-            failure = TokenError(f"{type(error).__name__}{words} at {where}")
+            message = f"{type(error).__name__}{words} at {where}"
             is_refused = isinstance(cause, ssl.SSLError) and not _was_cut_off(cause)
-            failure.temporary = isinstance(error, AWAY) and not is_refused
-            raise failure from error
+            is_temporary = isinstance(error, AWAY) and not is_refused
+            raise TokenError(message, temporary=is_temporary) from error
 
         token, lifetime = answer.get("access_token"), answer.get("expires_in")
         is_token = isinstance(token, str) and B64TOKEN.fullmatch(token)
@@ -178,13 +189,17 @@ class AccessToken(AuthBase):
             return str(token), float(str(lifetime))
 
         status = response.status_code
-        failure = TokenError(f"status {status} from {where}", response=response)
-        failure.status, failure.error = status, _text(answer.get("error"))
-        failure.description = _text(answer.get("error_description"))
+        code, description = answer.get("error"), answer.get("error_description")
         # ZITADEL 4.13 and older rejects an assertion with 500 and Errors.Internal.
-        is_away = status >= 500 and failure.description != "Errors.Internal"
-        failure.temporary = is_away or status in (408, 429)
-        raise failure
+        is_away = status >= 500 and description != "Errors.Internal"
+        raise TokenError(
+            f"status {status} from {where}",
+            status=status,
+            error=code if isinstance(code, str) else None,
+            description=description if isinstance(description, str) else None,
+            temporary=is_away or status in (408, 429),
+            response=response,
+        )
 
     def _post(
         self, options: dict[str, Any]
@@ -234,10 +249,6 @@ def _json_object(response: requests.Response, deadline: float) -> dict[str, Any]
     except (ValueError, RecursionError):
         answer = None
     return answer if isinstance(answer, dict) else {}
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _cause(error: BaseException) -> BaseException:

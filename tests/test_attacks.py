@@ -149,7 +149,9 @@ def test_above_the_limit_the_answer_is_503_at_once(
         return active()
 
     upstream.answer(wait)
-    introspection = TokenIntrospection(upstream.url, HTTPBasicAuth("id", "s3cret"), max_concurrent=3)
+    introspection = TokenIntrospection(
+        upstream.url, HTTPBasicAuth("id", "s3cret"), max_concurrent=3
+    )
     with serving(application(introspection)) as base_url, ThreadPoolExecutor(3) as threads:
         waiting = [threads.submit(send, base_url, "/", TOKEN) for _ in range(3)]
         while len(upstream.forms) < 3:
@@ -166,7 +168,9 @@ def test_above_the_limit_the_answer_is_503_at_once(
 
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_every_outcome_frees_its_place(status: int, upstream: Upstream) -> None:
-    introspection = TokenIntrospection(upstream.url, HTTPBasicAuth("id", "s3cret"), max_concurrent=1)
+    introspection = TokenIntrospection(
+        upstream.url, HTTPBasicAuth("id", "s3cret"), max_concurrent=1
+    )
     upstream.answer(active(), status)
     with serving(application(introspection)) as base_url:
         first = send(base_url, "/", TOKEN)[0]

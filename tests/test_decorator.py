@@ -34,7 +34,8 @@ def base_url(require_auth: ZitadelIntrospectTokenValidator) -> Iterator[str]:
 
     app.add_url_rule("/bare", "bare", require_auth(protected))
     for path, roles in ROUTES.items():
-        app.add_url_rule(path, path, require_auth(*roles)(protected))
+        decorate: Any = require_auth(*roles)
+        app.add_url_rule(path, path, decorate(protected))
     with serving(app) as base_url:
         yield base_url
 

@@ -165,7 +165,7 @@ def test_an_answer_without_an_end_is_active(base_url: str, upstream: Upstream) -
     ("variable", "url", "logged"),
     [
         ("NO_PROXY", "http://zitadel.invalid/", "http://zitadel.invalid/"),
-        ("REQUESTS_CA_BUNDLE", "https://127.0.0.1:9/", "REQUESTS_CA_BUNDLE"),
+        ("REQUESTS_CA_BUNDLE", "https://127.0.0.1:9/", "TLS CA certificate bundle, invalid path"),
     ],
     ids=["an unknown name", "a missing file of certificates"],
 )
@@ -193,7 +193,7 @@ def test_a_certificate_that_nobody_vouches_for_is_503_until_it_is_named(
     upstream.answer(active())
     with serving(application(validator_of(upstream.url))) as base_url:
         assert send(base_url, "/", TOKEN)[0] == 503
-    assert "SSLError" in caplog.text and "REQUESTS_CA_BUNDLE" in caplog.text
+    assert "certificate verify failed: self-signed certificate" in caplog.text
     assert upstream.forms == []
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with serving(application(validator_of(upstream.url))) as base_url:
@@ -265,3 +265,37 @@ def test_cookies_are_not_kept(
     introspection = require_auth.introspection
     assert isinstance(introspection, TokenIntrospection)
     assert len(introspection._connections.session.cookies) == 0
+
+
+def test_while_zitadel_is_silent_one_caller_at_a_time_waits_for_it(upstream: Upstream) -> None:
+    basic = HTTPBasicAuth("id", "s3cret")
+    introspection = TokenIntrospection(upstream.url, basic, timeout=(0.3, 0.5))
+    app = application(ZitadelIntrospectTokenValidator(introspection))
+    with serving(app) as base_url, ThreadPoolExecutor(20) as threads:
+        upstream.answer(active(), delay=1)
+        burst = [threads.submit(send, base_url, "/", TOKEN) for _ in range(10)]
+        assert {call.result()[0] for call in burst} == {503}
+        assert len(upstream.forms) == 10  # until then, an ordinary burst
+
+        burst = [threads.submit(send, base_url, "/", TOKEN) for _ in range(10)]
+        assert {call.result()[0] for call in burst} == {503}
+        assert len(upstream.forms) == 11
+
+        upstream.answer(active())
+        assert send(base_url, "/", TOKEN)[0] == 200
+        upstream.answer(active(), delay=0.2)
+        burst = [threads.submit(send, base_url, "/", TOKEN) for _ in range(10)]
+        assert {call.result()[0] for call in burst} == {200}
+
+
+def test_a_lost_packet_or_two_hold_nobody_back(upstream: Upstream) -> None:
+    basic = HTTPBasicAuth("id", "s3cret")
+    introspection = TokenIntrospection(upstream.url, basic, timeout=(0.3, 0.3))
+    app = application(ZitadelIntrospectTokenValidator(introspection))
+    with serving(app) as base_url, ThreadPoolExecutor(20) as threads:
+        for _ in range(3):
+            upstream.answer(active(), delay=0.6)
+            assert [send(base_url, "/", TOKEN)[0] for _ in range(2)] == [503, 503]
+            upstream.answer(active(), delay=0.1)
+            burst = [threads.submit(send, base_url, "/", TOKEN) for _ in range(10)]
+            assert {call.result()[0] for call in burst} == {200}

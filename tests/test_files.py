@@ -34,6 +34,7 @@ COPIED = [
     "api-jwt/validator.py",
     "api-jwt/introspection.py",
     "api-jwt/introspection_cache.py",
+    "api-jwt/introspection_coalescing.py",
     "api-jwt/client_authentication.py",
     "api-basic-authentication/client_authentication.py",
     "service-user-jwt/access_token.py",
@@ -55,7 +56,9 @@ def test_a_file_that_people_copy_says_what_it_is_and_of_which_version(file: str)
 @pytest.mark.parametrize("file", COPIED)
 def test_a_file_that_people_copy_knows_nothing_of_the_examples_wiring(file: str) -> None:
     text = (ROOT / file).read_text()
-    assert not re.search(r"import (settings|key_file|call_api|connection)|from (settings|key_file|connection)", text)
+    assert not re.search(
+        r"import (settings|key_file|call_api|connection)|from (settings|key_file|connection)", text
+    )
     example = (ROOT / ".env.example").read_text()
     for variable in re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE):
         assert variable not in text
@@ -73,7 +76,7 @@ def test_the_script_that_copies_makes_them_identical(tmp_path: Path) -> None:
 
 def test_the_apis_differ_only_in_how_they_authenticate() -> None:
     jwt, basic = ({file.name for file in git_files() if file.parts[0] == api} for api in APIS)
-    assert jwt - basic == {"key_file.py", "introspection_cache.py"}
+    assert jwt - basic == {"key_file.py", "introspection_cache.py", "introspection_coalescing.py"}
     assert basic - jwt == set()
 
     routes, others = (
@@ -136,7 +139,9 @@ def test_the_example_of_the_settings_names_just_the_variables_that_are_read() ->
     read = set()
     for folder in (*APIS, *SCRIPTS):
         for file in (ROOT / folder).glob("*.py"):
-            calls = r"(?:required|url|domain|read)\((?:settings, |values, )?\"([A-Z_]+)\""
+            calls = (
+                r"(?:required|url|domain|project_id|read)\((?:settings, |values, )?\"([A-Z_]+)\""
+            )
             read |= set(re.findall(calls, file.read_text()))
     assert named == read
 

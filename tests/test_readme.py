@@ -18,13 +18,13 @@ from servers import bearer, send
 from test_pages import blocks, snippet
 
 
-def run_in_clone(name: str, into: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_in_clone(command: str, into: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the README in a fresh clone, with this Python and no virtual environment."""
     path = f"{Path(sys.base_prefix, 'bin')}{os.pathsep}{os.environ['PATH']}"
     unset = ("VIRTUAL_ENV", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
     inherited = {key: value for key, value in os.environ.items() if key not in unset}
     return subprocess.run(
-        ["bash", "-e", "-c", snippet(name)],
+        ["bash", "-e", "-c", command],
         cwd=clone(into),
         env=inherited | {"PATH": path} | variables,
         stdin=subprocess.DEVNULL,
@@ -36,16 +36,28 @@ def run_in_clone(name: str, into: Path, **variables: str) -> subprocess.Complete
 
 @pytest.mark.slow
 def test_the_first_command_ends_with_the_table(tmp_path: Path) -> None:
-    ended = run_in_clone("demo", tmp_path)
+    ended = run_in_clone(snippet("demo"), tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.count("200                 200                 200") == 6
     assert re.search(r"Every status is as expected\.", ended.stdout)
 
 
 @pytest.mark.slow
+def test_with_uv_one_command_ends_with_the_table(tmp_path: Path) -> None:
+    (command,) = re.findall(r"`(uv run [^`]+)`", (ROOT / "README.md").read_text("utf-8"))
+    uv = shutil.which("uv", path=f"{Path(sys.prefix, 'bin')}{os.pathsep}{os.environ['PATH']}")
+    assert uv, "uv is in tests/requirements.txt"
+    path = f"{Path(uv).parent}{os.pathsep}{os.environ['PATH']}"
+    ended = run_in_clone(command, tmp_path, PATH=path, UV_PYTHON=sys.executable)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.count("200                 200                 200") == 6
+
+
+@pytest.mark.slow
 def test_the_second_command_runs_the_tests(tmp_path: Path) -> None:
     # One quick file of them: all of them would run this one again.
-    ended = run_in_clone("tests", tmp_path, PYTEST_ADDOPTS="-k test_shared_files_are_identical")
+    chosen = "-k test_shared_files_are_identical"
+    ended = run_in_clone(snippet("tests"), tmp_path, PYTEST_ADDOPTS=chosen)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert re.search(r"\d passed", ended.stdout)
 

@@ -117,7 +117,9 @@ def test_an_app_factory_binds_late(suite: Suite, tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(code)
     for file in COPIED:
-        shutil.copy(ROOT / "api-basic-authentication" / file, tmp_path / "messages")
+        code = (ROOT / "api-basic-authentication" / file).read_text()
+        code = code.replace("from introspection", "from .introspection")  # as the page says
+        (tmp_path / "messages" / file).write_text(code)
     variables = dotenv_values(suite.folder / "api-basic-authentication/.env")
     token = dotenv_values(suite.folder / "service-user-pat/.env")["PERSONAL_ACCESS_TOKEN"]
     prefixed = {f"FLASK_{name}": value or "" for name, value in variables.items()}

@@ -85,9 +85,7 @@ def test_the_file_above_counts_only_if_nobody_else_can_write_to_it(
     assert shown(folder) == ("above" if is_read else "")
     if not is_read:
         ended = start(folder)
-        assert_one_sentence(
-            ended, f"({above} is ignored: other users can change it)"
-        )
+        assert_one_sentence(ended, f"({above} is ignored: other users can change it)")
 
 
 @pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="only root can give files away")

@@ -1,0 +1,343 @@
+"""Callers who wait with the same token share an answer that is newer than their request."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from cachelib import SimpleCache
+from flask import Flask
+
+from introspection import IntrospectionRejectedError, IntrospectionUnavailableError
+from introspection_cache import CachedIntrospection
+from introspection_coalescing import CoalescedIntrospection
+from programs import ROOT
+from servers import TOKEN, send, serving
+from validator import ZitadelIntrospectTokenValidator
+
+
+class Endpoint:
+    """An introspection whose answers are given by hand."""
+
+    identity = "an API"
+
+    def __init__(self) -> None:
+        self.questions: list[tuple[str, Future[dict[str, Any]]]] = []
+
+    def introspect(self, token: str) -> dict[str, Any]:
+        answer: Future[dict[str, Any]] = Future()
+        self.questions.append((token, answer))
+        return answer.result(20)
+
+    def asked(self, count: int) -> None:
+        """Wait until there were so many questions."""
+        until(lambda: len(self.questions) >= count)
+
+    def answer(self, number: int, /, **claims: Any) -> None:
+        self.questions[number][1].set_result(claims)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def endpoint() -> Endpoint:
+    return Endpoint()
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(32) as threads:
+        yield threads
+
+
+def callers(introspection: CoalescedIntrospection, count: int) -> None:
+    """Wait until so many callers are under way."""
+    until(lambda: introspection._shared.callers == count)
+
+
+def test_callers_join_the_question_that_has_not_been_sent(
+    endpoint: Endpoint, threads: ThreadPoolExecutor
+) -> None:
+    introspection = CoalescedIntrospection(endpoint)
+    first = threads.submit(introspection.introspect, "a")
+    endpoint.asked(1)
+    others = [threads.submit(introspection.introspect, "a") for _ in range(5)]
+    callers(introspection, 6)
+    endpoint.answer(0, sub="first")
+    assert first.result(5) == {"sub": "first"}
+    endpoint.asked(2)
+    endpoint.answer(1, sub="second")
+    assert [other.result(5) for other in others] == [{"sub": "second"}] * 5
+    assert len(endpoint.questions) == 2
+
+
+def test_nobody_gets_an_answer_to_a_question_sent_before_they_arrived(
+    endpoint: Endpoint, threads: ThreadPoolExecutor
+) -> None:
+    introspection = CoalescedIntrospection(endpoint)
+    before = threads.submit(introspection.introspect, "a")
+    endpoint.asked(1)  # now the token is revoked
+    after = threads.submit(introspection.introspect, "a")
+    callers(introspection, 2)
+    endpoint.answer(0, active=True)
+    endpoint.asked(2)
+    endpoint.answer(1, active=False)
+    assert before.result(5) == {"active": True}
+    assert after.result(5) == {"active": False}
+
+
+def test_nothing_is_kept(endpoint: Endpoint, threads: ThreadPoolExecutor) -> None:
+    introspection = CoalescedIntrospection(endpoint)
+    for number in range(2):
+        caller = threads.submit(introspection.introspect, "a")
+        endpoint.asked(number + 1)
+        endpoint.answer(number, number=number)
+        assert caller.result(5) == {"number": number}
+
+
+def test_different_tokens_never_wait_for_each_other(
+    endpoint: Endpoint, threads: ThreadPoolExecutor
+) -> None:
+    introspection = CoalescedIntrospection(endpoint)
+    slow = threads.submit(introspection.introspect, "a")
+    endpoint.asked(1)
+    other = threads.submit(introspection.introspect, "b")
+    endpoint.asked(2)
+    endpoint.answer(1, sub="b")
+    assert other.result(5) == {"sub": "b"} and not slow.done()
+    endpoint.answer(0)
+
+
+def test_a_slow_question_holds_the_next_one_back_for_a_second_at_most(
+    endpoint: Endpoint, threads: ThreadPoolExecutor
+) -> None:
+    introspection = CoalescedIntrospection(endpoint)
+    slow = threads.submit(introspection.introspect, "a")
+    endpoint.asked(1)
+    began = time.monotonic()
+    following = threads.submit(introspection.introspect, "a")
+    endpoint.asked(2)
+    assert 0.9 < time.monotonic() - began < 5
+    endpoint.answer(1, sub="following")
+    assert following.result(5) == {"sub": "following"} and not slow.done()
+    endpoint.answer(0)
+
+
+def test_waiting_callers_count_against_the_limit(
+    endpoint: Endpoint, threads: ThreadPoolExecutor
+) -> None:
+    introspection = CoalescedIntrospection(endpoint, limit=3)
+    waiting = [threads.submit(introspection.introspect, "made-up") for _ in range(3)]
+    callers(introspection, 3)
+    with pytest.raises(IntrospectionUnavailableError, match="3 callers are waiting"):
+        introspection.introspect("another")
+
+    endpoint.asked(1)
+    endpoint.answer(0)
+    endpoint.asked(2)
+    endpoint.answer(1)
+    assert [caller.result(5) for caller in waiting] == [{}] * 3
+    again = threads.submit(introspection.introspect, "another")
+    endpoint.asked(3)
+    endpoint.answer(2)
+    assert again.result(5) == {}
+
+
+def test_an_error_reaches_all_who_share_it_each_with_an_exception_of_its_own(
+    endpoint: Endpoint, threads: ThreadPoolExecutor
+) -> None:
+    introspection = CoalescedIntrospection(endpoint)
+    first = threads.submit(introspection.introspect, "a")
+    endpoint.asked(1)
+    others = [threads.submit(introspection.introspect, "a") for _ in range(4)]
+    callers(introspection, 5)
+    endpoint.answer(0)
+    assert first.result(5) == {}
+    endpoint.asked(2)
+    endpoint.questions[1][1].set_exception(IntrospectionUnavailableError("away", 7))
+    errors = [other.exception(5) for other in others]
+    assert len({id(error) for error in errors}) == 4
+    for error in errors:
+        assert isinstance(error, IntrospectionUnavailableError)
+        assert (str(error), error.retry_after) == ("away", 7)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(IntrospectionUnavailableError("away"), 503), (IntrospectionRejectedError("no"), 500)],
+)
+def test_the_decorator_answers_as_without_it(
+    error: Exception, status: int, endpoint: Endpoint, threads: ThreadPoolExecutor
+) -> None:
+    require_auth = ZitadelIntrospectTokenValidator(CoalescedIntrospection(endpoint))
+    app = Flask(__name__)
+    app.add_url_rule("/", view_func=require_auth(lambda: {"message": "in"}))
+    with serving(app) as base_url:
+        caller = threads.submit(send, base_url, "/", TOKEN)
+        endpoint.asked(1)
+        endpoint.questions[0][1].set_exception(error)
+        assert caller.result(5)[0] == status
+
+
+def test_each_caller_gets_claims_of_its_own(
+    endpoint: Endpoint, threads: ThreadPoolExecutor
+) -> None:
+    introspection = CoalescedIntrospection(endpoint)
+    first = threads.submit(introspection.introspect, "a")
+    endpoint.asked(1)
+    others = [threads.submit(introspection.introspect, "a") for _ in range(3)]
+    callers(introspection, 4)
+    endpoint.answer(0)
+    first.result(5)
+    endpoint.asked(2)
+    endpoint.answer(1, roles={"reader": {}})
+    claims = [other.result(5) for other in others]
+    claims[0]["roles"]["admin"] = {}
+    assert claims[1:] == [{"roles": {"reader": {}}}] * 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_starts_empty(endpoint: Endpoint, threads: ThreadPoolExecutor) -> None:
+    introspection = CoalescedIntrospection(endpoint, limit=2)
+    waiting = [threads.submit(introspection.introspect, "a") for _ in range(2)]
+    callers(introspection, 2)
+    endpoint.asked(1)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        endpoint.introspect = lambda token: {"sub": token}  # type: ignore[method-assign]
+        os.write(writer, introspection.introspect("a")["sub"].encode())
+        os._exit(0)
+    ready, _, _ = select.select([reader], [], [], 8)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert ready and os.read(reader, 10) == b"a"
+    endpoint.answer(0)
+    endpoint.asked(2)
+    endpoint.answer(1)
+    assert [caller.result(5) for caller in waiting] == [{}, {}]
+
+
+def test_a_caller_whose_thread_is_killed_leaves_nobody_waiting(
+    endpoint: Endpoint, threads: ThreadPoolExecutor
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    introspection = CoalescedIntrospection(endpoint)
+    first = threads.submit(introspection.introspect, "a")
+    endpoint.asked(1)
+    others = [threads.submit(introspection.introspect, "a") for _ in range(3)]
+    callers(introspection, 4)
+    endpoint.answer(0)
+    assert first.result(5) == {}
+    endpoint.asked(2)
+    endpoint.introspect = lambda token: {"sub": token}  # type: ignore[method-assign]
+    endpoint.questions[1][1].set_exception(Killed())
+    results = [other.exception(5) or other.result() for other in others]
+    assert sum(result == {"sub": "a"} for result in results) == 2
+    assert sum(isinstance(result, Killed) for result in results) == 1
+
+
+def test_a_thread_that_vanished_is_given_up(
+    endpoint: Endpoint, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("introspection_coalescing.LOST_SECONDS", 0.2)
+    monkeypatch.setattr("introspection_coalescing.HOLD_BACK_SECONDS", 2)
+    introspection = CoalescedIntrospection(endpoint)
+    first = threads.submit(introspection.introspect, "a")
+    endpoint.asked(1)
+    vanished = threads.submit(introspection.introspect, "a")  # holds back for long
+    callers(introspection, 2)
+    joined = threads.submit(introspection.introspect, "a")
+    callers(introspection, 3)
+    time.sleep(0.3)
+    endpoint.answer(0)
+    endpoint.asked(3)
+    endpoint.answer(1, sub="a")
+    endpoint.answer(2, sub="a")
+    assert [caller.result(5) for caller in (first, vanished, joined)][1:] == [{"sub": "a"}] * 2
+
+
+def test_an_expired_cache_entry_is_asked_about_once(
+    endpoint: Endpoint, threads: ThreadPoolExecutor
+) -> None:
+    coalesced = CoalescedIntrospection(endpoint)
+    assert coalesced.identity == endpoint.identity
+    introspection = CachedIntrospection(coalesced, SimpleCache(), max_age=30)
+    first = threads.submit(introspection.introspect, "a")
+    endpoint.asked(1)
+    others = [threads.submit(introspection.introspect, "a") for _ in range(8)]
+    callers(coalesced, 9)
+    answer = {"active": True, "exp": int(time.time()) + 300}
+    endpoint.answer(0, **answer)
+    assert first.result(5) == answer
+    endpoint.asked(2)
+    endpoint.answer(1, **answer)
+    assert [other.result(5) for other in others] == [answer] * 8
+    assert introspection.introspect("a") == answer and len(endpoint.questions) == 2
+
+
+def test_memory_is_flat_over_many_tokens() -> None:
+    class Silent:
+        identity = "an API"
+
+        def introspect(self, token: str) -> dict[str, Any]:
+            return {"active": False}
+
+    introspection = CoalescedIntrospection(Silent())
+    introspection.introspect("first")
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(100_000):
+        introspection.introspect(f"token {number}")
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 100_000
+
+
+GEVENT = """
+from gevent import monkey
+monkey.patch_all()
+import gevent, time
+from introspection_coalescing import CoalescedIntrospection
+
+class Slow:
+    identity, asked = "an API", 0
+
+    def introspect(self, token):
+        Slow.asked += 1
+        time.sleep(0.2)
+        return {"sub": token}
+
+introspection = CoalescedIntrospection(Slow())
+jobs = [gevent.spawn(introspection.introspect, "a") for _ in range(20)]
+gevent.joinall(jobs, timeout=10)
+assert [job.value for job in jobs] == [{"sub": "a"}] * 20
+print(Slow.asked)
+"""
+
+
+def test_it_works_with_gevent() -> None:
+    pytest.importorskip("gevent")
+    ended = subprocess.run(
+        [sys.executable, "-c", GEVENT], cwd=ROOT / "api-jwt", capture_output=True, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert int(ended.stdout) <= 2
