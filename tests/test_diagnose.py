@@ -22,7 +22,7 @@ from instance import USERS
 from keys import RSA_KEY, pem, tls
 from programs import APIS, ROOT, SCRIPTS, copy_folder, eventually, free_port, run, run_here
 from servers import ROLES, Upstream
-from test_help import WRONG_CLOCK
+from test_scripts_at_zitadel import WRONG_CLOCK
 
 JWT_USER, SECRET_USER, PAT_USER = SCRIPTS
 BASIC = "api-basic-authentication"

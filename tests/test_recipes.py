@@ -30,7 +30,7 @@ import validator
 from conftest import Suite
 from programs import ROOT, environment, running_api
 from servers import ROLES, TOKEN, Upstream, active, bearer, send, serving
-from test_cache import Authentication
+from test_introspection_cache import Authentication
 from test_pages import snippet
 from validator import ZitadelIntrospectTokenValidator
 
