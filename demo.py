@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import requests
 from dotenv import dotenv_values
+
 from tools.connection import session_for
 from tools.processes import (
     RUN_SECONDS,
