@@ -127,7 +127,7 @@ def load(folder: Path, project: str) -> Api:
         sources.setdefault(values.source(name), []).append(name)
 
     # The clients' folders are those of the sample, which don't count for another app.
-    is_own_app = values.source(sample.variable) == ENVIRONMENT
+    is_own_app = list(sources) == [ENVIRONMENT]
     found = [client.find("PROJECT_ID") for client in clients]
     projects = {
         f"PROJECT_ID in {source}": value

@@ -80,8 +80,10 @@ class Run:
 
     def provide_everything(self) -> None:
         """Create what is missing, write the files, and prove that they work."""
-        for files in self.files.values():
+        for name, files in self.files.items():
             files.path.mkdir(parents=True, exist_ok=True)
+            for file in self.situation.files_to_rename(name):
+                self.log.say("note", f"{name}/{file.name} will be renamed: it isn't from here")
         project_id = self.provide_project()
         for role in self.roles:
             self.organization.create_role(project_id, role)
@@ -304,9 +306,10 @@ def main(arguments: list[str] | None = None) -> int:
             provision(run)
         return 0
     except UsageError as error:
-        problem, status = str(error), 2
+        complain(f"provision.py: {error}")
+        return 2
     except ProgramError as error:
-        problem, status = f"{error}\nNothing was changed." if not log.changes else str(error), 2
+        problem, status = str(error), 2
     except OSError as error:
         exists = error.filename and os.path.exists(error.filename)
         problem, status = f"{error.filename if exists else '--directory'}: {error.strerror}.", 2
@@ -317,6 +320,8 @@ def main(arguments: list[str] | None = None) -> int:
     complain(f"provision.py: {problem}")
     if log.changes:
         complain(f"Done so far: {'; '.join(log.changes)}. You can safely run it again.")
+    else:
+        complain("Nothing was changed.")
     return status
 
 

@@ -189,18 +189,12 @@ def expiry_of(fields: Json) -> float:
     return date.timestamp()
 
 
-def filter_of(fields: Json, kind: str, name: str, key: str) -> str | None:
-    """Return the value of a list's only supported filter, None if there is no filter."""
-    if kind not in fields:
-        return None
-    try:
-        [query] = fields[kind]
-        value = query[name][key]
-    except (KeyError, TypeError, ValueError):
-        value = None
-    if isinstance(value, str):
-        return value
-    raise call_error("invalid_argument", f"local-zitadel lists only by one {name} with a {key}")
+def filter_of(fields: Json, kind: str, name: str, key: str) -> Any:
+    """Return the value of one of a list's filters, None if it has no such filter."""
+    for query in fields.get(kind, []):
+        if name in query:
+            return query[name][key]
+    return None
 
 
 def add_key(
@@ -328,9 +322,10 @@ def create_application(state: State, fields: Json) -> Json:
 def list_applications(state: State, fields: Json) -> Json:
     """List the applications of a project, or all."""
     project_id = filter_of(fields, "filters", "projectIdFilter", "projectId")
+    name = filter_of(fields, "filters", "nameFilter", "name")
     listed = []
     for application in state.all(Application):
-        if project_id not in (None, application.project.id):
+        if project_id not in (None, application.project.id) or name not in (None, application.name):
             continue
         configuration = {"clientId": application.client_id}
         if application.uses_key:
@@ -398,7 +393,7 @@ def list_users(state: State, fields: Json) -> Json:
             "username": user.username,
             "loginNames": [user.username],
             "preferredLoginName": user.username,
-            "machine": {"name": user.name},
+            "machine": {"name": user.name} | ({"hasSecret": True} if user.secret_digest else {}),
         }
         for user in state.all(User)
         if username in (None, user.username)
@@ -493,6 +488,26 @@ def create_authorization(state: State, fields: Json) -> Json:
         raise call_error("already_exists", "User grant already exists", EXISTS)
     assignment = state.add(RoleAssignment(user, project, organization, roles))
     return {"id": assignment.id, "creationDate": timestamp()}
+
+
+@call(AUTHORIZATIONS, "ListAuthorizations")
+def list_authorizations(state: State, fields: Json) -> Json:
+    """List the roles that users have in projects."""
+    user_ids = filter_of(fields, "filters", "inUserIds", "ids")
+    project_id = filter_of(fields, "filters", "projectId", "id")
+    listed = [
+        {
+            "id": assignment.id,
+            "project": {"id": assignment.project.id, "name": assignment.project.name},
+            "user": {"id": assignment.user.id},
+            "state": "STATE_ACTIVE",
+            "roles": [{"key": role, "displayName": role} for role in assignment.roles],
+        }
+        for assignment in state.all(RoleAssignment)
+        if (user_ids is None or assignment.user.id in user_ids)
+        and project_id in (None, assignment.project.id)
+    ]
+    return page("authorizations", listed)
 
 
 @call(AUTHORIZATIONS, "UpdateAuthorization", "id", "roleKeys")

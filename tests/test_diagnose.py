@@ -30,7 +30,11 @@ DISCOVERY = "/.well-known/openid-configuration"
 NO_PAT = {"PERSONAL_ACCESS_TOKEN": "no-token"}
 ACCEPTED = "An API with these settings accepts this token."
 FIRST = "the most likely cause first"
-GONE = "its user was deactivated or deleted; or another ZITADEL issued it."
+DEAD = (
+    "its user was deleted, or deactivated or locked, after which tokens stay dead even if that is"
+)
+RESTARTED = "local-zitadel was restarted, which forgets everything: run provision.py again; "
+GONE = f"{RESTARTED}{DEAD} undone: get a new one; or another ZITADEL issued it."
 PERSONAL = "it has expired or was removed; it wasn't copied whole; " + GONE
 
 
@@ -136,10 +140,11 @@ def test_a_project_id_of_another_project(api: str, suite: Suite) -> None:
     token, project = token_of(suite, JWT_USER, PROJECT_ID="7"), project_of(suite)
     told = problem(suite.folder / api, token=token, PROJECT_ID="7")
     assert told == (
-        "ZITADEL says that the token isn't active for this API. If it is an access token, the most "
+        "ZITADEL says that the token isn't active for this API. PROJECT_ID in the environment "
+        "isn't that project. If it is an access token, the most "
         f"likely cause first: it was requested without the scope urn:zitadel:iam:org:project:id:"
         f"{project}:aud with the id of the API's project; it has expired; it wasn't copied "
-        f"whole; it was revoked; {GONE} PROJECT_ID in the environment isn't that project. If it is "
+        f"whole; it was revoked; {GONE} If it is "
         f"a personal access token, {FIRST}: {PERSONAL}"
     )
     right = problem(suite.folder / api, token=token)
@@ -175,7 +180,7 @@ def test_what_a_jwt_says_of_itself(suite: Suite) -> None:
     issuer, project = suite.zitadel.issuer, project_of(suite)
     right = {"iss": issuer, "aud": [project], "exp": time.time() + 60, "jti": "1", "sub": "2"}
     for changed, told in (
-        ({}, f"As a JWT, {FIRST}: it was revoked; its user was deactivated or deleted; or it was"),
+        ({}, f"As a JWT, {FIRST}: it was revoked; {DEAD} undone; or it was"),
         ({"aud": ["7"]}, f"['7'] contains neither this API nor its project {project}: request"),
         ({"aud": "7"}, f"urn:zitadel:iam:org:project:id:{project}:aud (see PROJECT_ID)."),
         ({"iss": "https://a.b"}, f"https://a.b issued it, not {issuer}: check the client's"),
@@ -417,9 +422,9 @@ def test_a_secret_that_zitadel_rejects(suite: Suite) -> None:
             "causes, the most likely first: API_CLIENT_ID isn't this API's client id, or "
             "API_CLIENT_SECRET isn't its latest secret: a new one invalidates the previous one; "
             "the API has the method Private Key JWT, which takes no secret: use api-jwt, or an "
-            "API with the method Basic; the API (the application in ZITADEL's console) or its "
-            "project was deactivated: reactivate it, since new credentials don't help; it was "
-            "deleted; or it belongs to another ZITADEL."
+            f"API with the method Basic; {RESTARTED}the API (the application in ZITADEL's "
+            "console), its project or its organization was deactivated: reactivate that, since new "
+            "credentials don't help; it was deleted; or it belongs to another ZITADEL."
         ]
         assert lines[-1] == "Fix this first: the token itself couldn't be checked."
 
@@ -441,9 +446,10 @@ def test_a_key_that_zitadel_rejects(suite: Suite, tmp_path: Path) -> None:
     told = problem(suite.folder / "api-jwt", API_PRIVATE_KEY_FILE=str(wrong_key(suite, tmp_path)))
     assert told == (
         "ZITADEL rejects the API's key (unauthorized_client). Possible causes, the most likely "
-        "first: the key was removed or has expired: create a new one for API_PRIVATE_KEY_FILE; the "
-        "API (the application in ZITADEL's console) or its project was deactivated: reactivate it, "
-        "since new credentials don't help; it was deleted; or it belongs to another ZITADEL."
+        "first: the key was removed or has expired: create a new one for API_PRIVATE_KEY_FILE; "
+        f"{RESTARTED}the API (the application in ZITADEL's console), its project or its "
+        "organization was deactivated: reactivate that, since new credentials don't help; it was "
+        "deleted; or it belongs to another ZITADEL."
     )
 
 
@@ -454,7 +460,7 @@ def test_an_api_or_project_that_was_deactivated(
     scripted[0].answer({"error": error}, 400)
     told = problem(scripted[1], token="abc")
     assert f"client id and secret ({error}). Possible causes" in told
-    assert "was deactivated: reactivate it, since new credentials don't help" in told
+    assert "was deactivated: reactivate that, since new credentials don't help" in told
 
 
 # Clocks
@@ -509,7 +515,7 @@ def test_a_domain_that_is_not_zitadels(suite: Suite, upstream: Upstream) -> None
     for domain, told in (
         (f"http://localhost:{free_port()}", "can't be reached"),
         (issuer.replace("localhost", "127.0.0.1"), "but not under its own domain"),
-        (issuer.replace("http", "https"), "doesn't speak https: is it http:// instead?"),
+        (issuer.replace("http", "https"), "check the address in ZITADEL_DOMAIN"),
         (upstream.base_url, f"calls itself {issuer}: set ZITADEL_DOMAIN to that."),
     ):
         shown = problem(folder, ZITADEL_DOMAIN=domain)
@@ -547,9 +553,9 @@ def test_a_scheme_that_zitadel_does_not_give_itself(
 @pytest.mark.parametrize(
     ("host", "days", "bundle", "told"),
     [
-        ("127.0.0.1", (-1, 1), "", "signed by an unknown authority: name the file"),
-        ("127.0.0.1", (-3, -1), "certificate.pem", "has expired: renew it"),
-        ("127.0.0.2", (-1, 1), "certificate.pem", "is for another host"),
+        ("127.0.0.1", (-1, 1), "", "(self-signed certificate): set REQUESTS_CA_BUNDLE to a file"),
+        ("127.0.0.1", (-3, -1), "certificate.pem", "(certificate has expired): renew it"),
+        ("127.0.0.2", (-1, 1), "certificate.pem", "use a name that it contains"),
     ],
 )
 def test_certificates(
@@ -685,3 +691,38 @@ def test_an_app_of_ones_own_is_pointed_to_an_api_folder(tmp_path: Path) -> None:
         (tmp_path / file).write_text("raise SystemExit('it was run')")
     told = diagnose(tmp_path, token="abc", status=2)
     assert told[0].startswith("Name api-jwt or api-basic-authentication, also for an app")
+
+
+# Where the settings come from
+
+
+def test_where_each_setting_comes_from(suite: Suite) -> None:
+    secret = str(dotenv_values(suite.folder / BASIC / ".env")["API_CLIENT_SECRET"])
+    lines = diagnose(suite.folder / BASIC, status=0, API_CLIENT_SECRET=secret)
+    place = suite.folder / BASIC / ".env"
+    assert f"ok       ZITADEL_DOMAIN, API_CLIENT_ID come from {place}." in lines
+    assert "ok       API_CLIENT_SECRET comes from the environment." in lines
+
+
+def test_an_app_of_ones_own_gets_no_notes_about_the_samples_folders(
+    suite: Suite, tmp_path: Path
+) -> None:
+    variables = dotenv_values(suite.folder / BASIC / ".env")
+    for name in (BASIC, *SCRIPTS):
+        copy_folder(name, tmp_path)
+    (tmp_path / JWT_USER / ".env").write_text("PROJECT_ID=7\n")
+    (tmp_path / PAT_USER / ".env").write_text("PERSONAL_ACCESS_TOKEN=the-samples-own\n")
+    own = {name: value or "" for name, value in variables.items()}
+
+    lines = diagnose(tmp_path / BASIC, token="wrong", **own)
+
+    assert "PROJECT_ID in" not in " ".join(lines) and PAT_USER not in " ".join(lines)
+    assert "set PERSONAL_ACCESS_TOKEN" in str(diagnose(tmp_path / BASIC, status=2, **own))
+
+
+def test_a_gateways_answer_is_not_taken_for_zitadels(scripted: tuple[Upstream, Path]) -> None:
+    upstream, folder = scripted
+    upstream.answer(b"<html>Forbidden</html>", 403, headers={"Content-Type": "text/html"})
+    told = problem(folder, token="abc")
+    assert "not as ZITADEL does (text/html): a proxy, gateway or firewall" in told
+    assert "credentials" not in told and "deactivated" not in told

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from programs import APIS, PAGES, ROOT, SCRIPTS, clone, git_files
-from provision import GITIGNORE
+from tools.files import GITIGNORE
 
 IDENTICAL = {
     "validator.py": APIS,

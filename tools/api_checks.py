@@ -89,7 +89,7 @@ def check_credentials(report: Report, api: Api, discovery: Json) -> bool:
         report.ok("ZITADEL accepts the API's own credentials.")
         return True
     path = urlsplit(str(discovery.get("introspection_endpoint", "/oauth/v2/introspect"))).path
-    if "Instance not found" in answer.text:
+    if "Instance not found" in answer.text and "<html" not in answer.text.lower():
         report.problem(
             f"A ZITADEL answers at {api.url}, but doesn't know the Host header that reaches it "
             f"(sent: {api.headers.get('Host', urlsplit(api.url).netloc)}).",

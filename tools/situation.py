@@ -1,6 +1,8 @@
 """What there is before a run, in ZITADEL and in the folders, and what a person must do about it."""
 
 import argparse
+import os
+from pathlib import Path
 
 from tools import credentials
 from tools.files import Files, Ownership
@@ -49,7 +51,7 @@ class Situation:
             return problems  # while something is deactivated, credentials can't be judged
 
         for name, files in self.files.items():
-            if files.is_foreign and not self._force and not self.fits(name):
+            if self.files_to_rename(name) and not self._force:
                 problems.append(
                     f"{files.path} contains {' or '.join(file.name for file in files.all)} not "
                     "written by provision.py and not for this project. Move it away, or use "
@@ -79,6 +81,13 @@ class Situation:
             return False
         account, project_id = found.accounts[name], found.project["projectId"]
         return credentials.client_works(self._zitadel, files, account, project_id, self.apis())
+
+    def files_to_rename(self, name: str) -> list[Path]:
+        """Return the folder's files that provision.py didn't write and that don't work."""
+        files = self.files[name]
+        if not files.is_foreign or self.fits(name):
+            return []
+        return [file for file in files.all if os.path.lexists(file)]
 
     def fits(self, name: str) -> bool:
         """Tell whether the folder's programs work with what is there, as it is."""

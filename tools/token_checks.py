@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from tools.credentials import PROJECT_SCOPE, ROLES_CLAIM
 from tools.report import Api, Report, moment
-from tools.zitadel import Json, UnavailableError, failure, json_object, status_problem
+from tools.zitadel import Json, UnavailableError, json_object, status_problem
 
 B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 ROLE_SCOPE = "urn:zitadel:iam:org:project:role:"
@@ -66,7 +66,7 @@ def check_token(report: Report, api: Api, token: str, role: str) -> None:
         )
         return
     if answer.status_code != 200 or not claims:
-        problem = status_problem(answer, api.url, api.setting) or failure(answer, api.url)
+        problem = status_problem(answer, api.url, api.setting) or "Try again, and see its log."
         report.problem(f"ZITADEL can't tell (status {answer.status_code}).", problem)
         return
     if claims.get("active") is not True:

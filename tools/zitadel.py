@@ -87,7 +87,7 @@ def status_problem(answer: requests.Response, url: str, setting: str) -> str:
     status = answer.status_code
     if 300 <= status < 400:
         where = answer.headers.get("Location")
-        return f"{url} redirects to {where}: set {setting} to the address where ZITADEL itself is."
+        return f"{url} redirects to {where}: set {setting} to where ZITADEL itself answers."
     return failure(answer, url) if status in (407, 408, 429, 502, 503, 504) else ""
 
 
@@ -117,7 +117,7 @@ def address_problem(answer: requests.Response, domain: str, setting: str) -> str
     if problem := status_problem(answer, domain, setting):
         return problem
     content = json_object(answer.content)
-    if content and "Instance not found" in answer.text:
+    if "Instance not found" in answer.text and "<html" not in answer.text.lower():
         return (
             f"A ZITADEL answers at {domain}, but not under its own domain: set {setting} to that. "
             "localhost, 127.0.0.1 and a container's name are different domains. If this is its "
@@ -134,7 +134,11 @@ def address_problem(answer: requests.Response, domain: str, setting: str) -> str
     if issuer == domain:
         return ""
 
-    if issuer.startswith("http:") and not (is_loopback(issuer) and domain.startswith("http:")):
+    try:
+        is_local = is_loopback(issuer)
+    except ValueError:  # it isn't an address at all
+        is_local = False
+    if issuer.startswith("http:") and not (is_local and domain.startswith("http:")):
         return (
             f"This ZITADEL calls itself {issuer}, since its setting ExternalSecure is off: turn it "
             f"on (ZITADEL_EXTERNALSECURE=true), and set {setting} to its https address."
