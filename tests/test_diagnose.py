@@ -712,7 +712,7 @@ def test_an_app_of_ones_own_gets_no_notes_about_the_samples_folders(
         copy_folder(name, tmp_path)
     (tmp_path / JWT_USER / ".env").write_text("PROJECT_ID=7\n")
     (tmp_path / PAT_USER / ".env").write_text("PERSONAL_ACCESS_TOKEN=the-samples-own\n")
-    own = {name: value or "" for name, value in variables.items()}
+    own: dict[str, Any] = dict(variables)
 
     lines = diagnose(tmp_path / BASIC, token="wrong", **own)
 

@@ -133,8 +133,11 @@ def test_delete_leaves_nothing_of_this_project_and_all_of_another(
     setup, _ = pair
     other = Setup(instance.issuer, instance.token_file, tmp_path / "other", new_name())
     other.run()
-    body = {"projectId": Contents(instance, setup).project_id, "name": "made by hand"}
-    body |= {"apiConfiguration": {"authMethodType": "API_AUTH_METHOD_TYPE_BASIC"}}
+    body = {
+        "projectId": Contents(instance, setup).project_id,
+        "name": "made by hand",
+        "apiConfiguration": {"authMethodType": "API_AUTH_METHOD_TYPE_BASIC"},
+    }
     instance.call("/zitadel.application.v2.ApplicationService/CreateApplication", body)
 
     output = setup.run("--delete", "--yes")

@@ -185,8 +185,11 @@ def test_the_api_is_found_among_more_than_a_hundred_applications(
     setup, contents = provisioned
     configuration = {"authMethodType": "API_AUTH_METHOD_TYPE_BASIC"}
     for number in range(101):
-        body = {"projectId": contents.project_id, "name": f"other-{number}"}
-        body |= {"apiConfiguration": configuration}  # type: ignore[dict-item]
+        body = {
+            "projectId": contents.project_id,
+            "name": f"other-{number}",
+            "apiConfiguration": configuration,
+        }
         contents.instance.call(f"{APPLICATIONS}/CreateApplication", body)
     assert len(lines(setup.run(), "kept")) == 5
     output = setup.run("--delete", status=2)
