@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import requests
 
@@ -112,6 +112,14 @@ class Instance:
             while self.lags and not self.is_listed(name) and time.monotonic() < end:
                 time.sleep(0.2)  # or provision.py wouldn't find what is new
             self.provision(directory, name, "--delete", "--yes", "--use-existing-project")
+
+
+class Suite(NamedTuple):
+    """The five folders, copied out and provisioned, and the project and ZITADEL they belong to."""
+
+    zitadel: Instance
+    folder: Path
+    project: str
 
 
 def new_name() -> str:

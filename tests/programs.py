@@ -39,6 +39,16 @@ INHERITED = (
     *FOR_A_ZITADEL_ELSEWHERE,
 )
 
+# Runs a script on a machine whose clock is wrong by so many seconds.
+WRONG_CLOCK = """
+import runpy, sys, time
+
+ahead, right = float(sys.argv.pop(1)), time.time
+time.time = lambda: right() + ahead
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
 
 def environment(**variables: str) -> dict[str, str]:
     """Return an environment that holds nothing of ours but `variables`."""

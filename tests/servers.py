@@ -17,6 +17,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 ROLES = "urn:zitadel:iam:org:project:roles"
+DISCOVERY = "/.well-known/openid-configuration"
 TOKEN = b"Authorization: Bearer abc.DEF-123_~+/=="
 
 

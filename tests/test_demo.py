@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
-from conftest import Suite
-from programs import APIS, SCRIPTS, clone, environment, eventually
+from demonstration import ALL_RIGHT, left, processes, rows, start
+from instance import Suite
+from programs import APIS, SCRIPTS, clone
 
 POISON = """\
 ZITADEL_DOMAIN="http://localhost:9"
@@ -28,14 +26,6 @@ FLASK_DEBUG="1"
 PERSONAL_ACCESS_TOKEN="poison"
 """
 UNREADABLE = "PERSONAL_ACCESS_TOKEN=poison".encode("utf-16")
-ALL_RIGHT = [
-    ["service-user-jwt", "200", "200", "200"],
-    ["service-user-client-credentials", "200", "200", "200"],
-    ["service-user-pat", "200", "200", "200"],
-    ["service account without the role", "200", "200", "403"],
-    ["no token", "200", "401", "401"],
-    ["a wrong token", "200", "401", "401"],
-]
 
 
 @pytest.fixture
@@ -46,43 +36,6 @@ def copy(tmp_path: Path) -> Path:
         (copied / folder / ".env").write_text(POISON)
     (copied / "service-user-pat/.env").write_bytes(UNREADABLE)
     return copied
-
-
-def start(copied: Path, marker: str, *options: str, **variables: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "demo.py", *options],
-        cwd=copied,
-        env=environment(MARKER=marker, **variables),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def processes(marker: str) -> list[str]:
-    """Return the numbers of the running processes that inherited the marker."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"MARKER={marker}".encode() in (folder / "environ").read_bytes():
-                found.append(folder.name)
-        except OSError:
-            continue
-    return found
-
-
-def left(marker: str) -> list[str]:
-    """Return what still runs after a while: a script being started at the signal ends by itself."""
-    return eventually(lambda: processes(marker), lambda found: not found)
-
-
-def rows(output: str, api: str) -> list[list[str]]:
-    """Return the table's rows of an API, cell by cell."""
-    _, _, table = output.partition(f"\n{api} ")
-    lines = takewhile(lambda line: line.startswith("  "), table.splitlines()[1:])
-    return [[line.rsplit(maxsplit=3)[0].strip(), *line.split()[-3:]] for line in lines]
 
 
 def test_the_table_is_right_whatever_the_persons_own_settings_say(copy: Path, marker: str) -> None:

@@ -23,10 +23,10 @@ import jwt
 import pytest
 import requests
 
+from demonstration import ALL_RIGHT, left, processes, rows, start
 from explain import Exchange, Lecture, Proxy
 from programs import APIS, clone, environment
 from servers import Upstream
-from test_demo import ALL_RIGHT, left, processes, rows, start
 
 # Python runs a module of this name by itself in each process that finds it: a wiretap.
 SITECUSTOMIZE = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Suite
+from instance import Suite
 from programs import APIS, FLASK, GUNICORN, SCRIPTS, eventually, run, run_here, running_api
 from servers import bearer, send
 

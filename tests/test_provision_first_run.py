@@ -1,0 +1,150 @@
+"""provision.py creates and proves everything in an empty ZITADEL and an empty directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from local_zitadel import local_zitadel
+from programs import ROOT, SCRIPTS, run, running_api
+from provisioning import (
+    FILES,
+    FOLDERS,
+    IGNORED,
+    Setup,
+    lines,
+    provision,
+)
+
+
+def test_first_run_creates_everything_and_proves_it(shared_setup: Setup) -> None:
+    ended = run(ROOT, "provision.py", *shared_setup.options())
+
+    assert ended.returncode == 0, ended.stderr
+    assert shared_setup.contents().keys() == FILES
+    assert len(lines(ended.stdout, "proved")) == 5
+    assert lines(ended.stdout, "note") == []
+    assert f"created  project {shared_setup.project}\n" in ended.stdout
+    assert shared_setup.roles() == {"read:messages"}
+    shared_setup.check_no_secret_in(ended.stdout + ended.stderr)
+
+
+def test_files_are_for_their_owner_only_and_name_their_origin(provisioned: Setup) -> None:
+    for name in FILES - IGNORED:
+        file = provisioned.directory / name
+        if os.name == "posix":
+            assert file.stat().st_mode & 0o777 == 0o600
+        if file.name == ".env":
+            assert file.read_text().startswith("# Written by provision.py on ")
+            assert file.read_text().splitlines()[0].endswith(f" for {provisioned.domain}")
+
+
+def test_env_files_contain_what_the_folders_read_and_nothing_that_derives_from_the_domain(
+    provisioned: Setup,
+) -> None:
+    client = {"ZITADEL_DOMAIN", "PROJECT_ID", "API_BASE_URL"}
+    for folder, expected in {
+        "api-jwt": {"ZITADEL_DOMAIN", "API_PRIVATE_KEY_FILE"},
+        "api-basic-authentication": {"ZITADEL_DOMAIN", "API_CLIENT_ID", "API_CLIENT_SECRET"},
+        "service-user-jwt": client | {"CLIENT_PRIVATE_KEY_FILE_PATH"},
+        "service-user-client-credentials": client | {"CLIENT_ID", "CLIENT_SECRET"},
+        "service-user-pat": client | {"PERSONAL_ACCESS_TOKEN"},
+    }.items():
+        assert provisioned.env(folder).keys() == expected
+        # Nothing here needs quotes, and docker's --env-file would keep them.
+        assert not re.search("['\"]", (provisioned.directory / folder / ".env").read_text())
+    for file, kind in {
+        "api-jwt/api-key-file.json": "application",
+        "service-user-jwt/client-key-file.json": "serviceaccount",
+    }.items():
+        assert json.loads((provisioned.directory / file).read_text())["type"] == kind
+
+
+def test_other_roles_are_created_assigned_and_proved(setup: Setup) -> None:
+    output = setup.run("--role", "editor", "--role=über admin", "--role", "editor")
+
+    assert setup.roles() == {"editor", "über admin"}
+    assert lines(output, "proved")[-1].endswith("with editor and über admin")
+    assert len(lines(output, "created")) == 16
+
+
+def test_another_project_has_users_of_its_own(tmp_path: Path) -> None:
+    with local_zitadel() as zitadel:
+        first = Setup(zitadel.issuer, zitadel.token_file, tmp_path / "first")
+        first.run()
+        other = Setup(zitadel.issuer, zitadel.token_file, tmp_path / "other", "More Quotes!")
+        other.run()
+
+        assert first.env("service-user-client-credentials")["CLIENT_ID"] == (
+            "service-user-client-credentials"
+        )
+        assert other.env("service-user-client-credentials")["CLIENT_ID"] == (
+            "service-user-client-credentials-more-quotes"
+        )
+        assert len(lines(first.run(), "kept")) == 5
+
+
+def test_a_token_that_only_one_api_knows_yet_is_waited_for(
+    provisioned: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    introspect, lags = provision.introspect, iter([True, True])
+
+    def lagging(run: object, name: str, token: str) -> object:
+        is_new = name == "api-jwt" and token != "x" and next(lags, False)
+        return {"active": False} if is_new else introspect(run, name, token)
+
+    monkeypatch.setattr(provision, "introspect", lagging)
+    output = provisioned.run()
+    assert next(lags, None) is None
+    assert len(lines(output, "kept")) == len(lines(output, "proved")) == 5
+
+
+def test_the_commands_shown_last_work_where_only_the_settings_are(setup: Setup) -> None:
+    setup.directory = setup.directory.with_name("my folders")
+    output = setup.run()
+
+    commands = re.findall(r"^  (.*)$", output, re.MULTILINE)
+    copies = [command for command in commands if command.startswith("cp ")]
+    assert len(copies) == 2 and commands[2:] == [
+        "cd api-jwt && flask --app server run  # restart it if already running",
+        "cd service-user-pat && python call-api-with-pat.py",
+    ]
+    assert f"in {setup.directory}:" in output
+    for command in copies:
+        subprocess.run(command, shell=True, cwd="/", check=True)
+    with running_api(setup.directory / "api-jwt") as base_url:
+        script = SCRIPTS["service-user-pat"]
+        ended = run(setup.directory / "service-user-pat", script, API_BASE_URL=base_url)
+    assert ended.returncode == 0, ended.stderr
+    assert re.findall(r"^  cp .*$", setup.run(), re.MULTILINE) == []  # there now
+
+
+def test_git_sees_no_secret_in_a_fresh_directory(setup: Setup) -> None:
+    setup.run()
+    old = list(setup.contents())
+    for file in setup.directory.rglob(".env"):
+        file.write_text(file.read_text().replace("=", "=0"))
+    setup.run("--use-existing-project", "--force")
+    stray = [
+        *(".env~", "#.env#", ".env.swp", ".env-backup", ".envrc", "prod.env", "admin.pat"),
+        *("admin.pat~", "#admin.pat#", "admin.pat.old", "token.txt", "server.key", "server.pem"),
+        *("345678901234567890.json", "345678901234567890 (1).json", "api-key-file.json.old"),
+        *("client-key-file (1).json", ".api-key-file.json.swp", ".provision-abc"),
+    ]
+    wanted = [".env.example", "server.py", "README.md", "data.json"]
+    for folder in FOLDERS:
+        for name in (*stray, *wanted):
+            (setup.directory / folder / name).write_text("s3cret")
+
+    for command in (["init", "-q"], ["add", "-A"]):
+        subprocess.run(["git", *command], cwd=setup.directory, check=True)
+    listed = ["git", "-c", "core.quotePath=off", "ls-files"]
+    staged = subprocess.check_output(listed, cwd=setup.directory, text=True).splitlines()
+
+    assert len(setup.contents()) > len(old) + len(FOLDERS) * len([*stray, *wanted])  # .env.old too
+    assert set(staged) == IGNORED | {f"{folder}/{name}" for folder in FOLDERS for name in wanted}

@@ -1,0 +1,84 @@
+"""provision.py where ZITADEL rejects a call, can't answer, or is too old."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from instance import PROJECTS, new_name
+from provisioning import (
+    ORGANIZATION,
+    TOKEN,
+    Setup,
+)
+from servers import Upstream
+
+
+def test_a_wrong_token_is_told(setup: Setup, tmp_path: Path) -> None:
+    setup.token_file = tmp_path / "wrong.pat"
+    setup.token_file.write_text("wrong-token-wrong-token\n")
+
+    assert "doesn't accept the administrator's token" in setup.run(status=2)
+
+
+def test_a_token_without_the_right_role_is_told_and_claims_no_project(
+    setup: Setup, tmp_path: Path
+) -> None:
+    setup.run()
+    weak = tmp_path / "weak.pat"
+    weak.write_text(str(setup.env("service-user-pat")["PERSONAL_ACCESS_TOKEN"]))
+    wanted = new_name()
+    elsewhere = Setup(setup.domain, weak, tmp_path / "elsewhere", wanted)
+    assert "Org Owner" in elsewhere.run(status=2)
+    Setup(setup.domain, setup.token_file, tmp_path / "first", wanted).run()
+    elsewhere.token_file = setup.token_file
+    assert "--use-existing-project" in elsewhere.run(status=2)
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "told"),
+    [
+        (401, {"code": "unauthenticated"}, "doesn't accept the administrator's token"),
+        (403, {"code": "permission_denied", "message": "No matching permissions"}, "Org Owner"),
+        (500, {"code": "internal", "message": "boom"}, "with status 500: boom"),
+        (500, {"message": f"\x1b]0;x\x07 {TOKEN}"}, r"with status 500: \x1b]0;x\x07 …"),
+        (503, b"", "can't answer now (status 503)"),
+        (429, b"", "can't answer now (status 429)"),
+        (200, {}, "lacks 'org'"),
+        (200, b"<html>", "lacks 'org'"),
+    ],
+)
+def test_each_refusal_of_zitadels_is_told(
+    status: int, content: object, told: str, offline: Setup, scripted_zitadel: Upstream
+) -> None:
+    scripted_zitadel.answer(content, status)
+    output = offline.run(status=2)
+    assert told in output
+    assert "Nothing was changed. You can safely run it again" in output
+
+
+@pytest.mark.parametrize("content", [b"404 page not found", {"code": 5, "message": "Not Found"}])
+def test_a_zitadel_before_4_6_is_told(
+    offline: Setup, scripted_zitadel: Upstream, content: object
+) -> None:
+    scripted_zitadel.paths[ORGANIZATION] = {"org": {"id": "1"}}
+    scripted_zitadel.answer(content, 404)
+    output = offline.run(status=2)
+    assert "provision.py requires ZITADEL 4.6 or newer: this one doesn't know ListPro" in output
+    assert "works with 2.71 and newer" in output and "the folders' READMEs" in output
+
+
+def test_a_refusal_in_mid_run_tells_what_was_done(
+    offline: Setup, scripted_zitadel: Upstream
+) -> None:
+    scripted_zitadel.paths |= {
+        ORGANIZATION: {"org": {"id": "1"}},
+        f"{PROJECTS}/ListProjects": {},
+        f"{PROJECTS}/CreateProject": {"projectId": "2"},
+    }
+    scripted_zitadel.answer({"code": "permission_denied"}, 403)
+    output = offline.run(status=2)
+    written = "written service-user-jwt/.gitignore; written service-user-jwt/.env"
+    assert f"Done so far: created project Quotes; {written}." in output
+    assert "You can safely run it again: existing objects are reused." in output

@@ -1,0 +1,94 @@
+"""provision.py run again: it keeps what works, and repairs what doesn't."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from local_zitadel import local_zitadel
+from provisioning import (
+    Setup,
+    lines,
+    provision,
+)
+
+
+def test_second_run_makes_nothing(provisioned: Setup) -> None:
+    before = provisioned.contents()
+
+    output = provisioned.run()
+
+    assert provisioned.contents() == before
+    assert not lines(output, "created") + lines(output, "written") + lines(output, "moved")
+    assert len(lines(output, "kept")) == 5
+
+
+@pytest.mark.parametrize(
+    ("file", "variable"),
+    [
+        ("api-basic-authentication/.env", "API_CLIENT_SECRET="),
+        ("service-user-client-credentials/.env", "CLIENT_SECRET="),
+        ("service-user-pat/.env", "PERSONAL_ACCESS_TOKEN="),
+        ("api-jwt/api-key-file.json", '"keyId": ?"'),
+        ("service-user-jwt/client-key-file.json", '"keyId": ?"'),
+    ],
+)
+def test_only_a_spoiled_credential_is_renewed(provisioned: Setup, file: str, variable: str) -> None:
+    path = provisioned.directory / file
+    path.with_name(f"{path.name}.old").unlink(missing_ok=True)
+    text = path.read_text()
+    spoiled = re.sub(variable, lambda found: found[0] + "0", text)
+    assert spoiled != text
+    path.write_text(spoiled)
+    before = provisioned.contents()
+
+    output = provisioned.run()
+
+    after = provisioned.contents()
+    assert {name for name in after if after[name] != before.get(name)} == {file, f"{file}.old"}
+    assert after[f"{file}.old"] == before[file]
+    assert lines(output, "written") == [file]
+    assert len(lines(output, "proved")) == 5
+    assert ("invalidates the current one" in output) == ("SECRET" in variable)
+
+
+def test_one_run_repairs_all_after_the_local_zitadel_forgot_everything(tmp_path: Path) -> None:
+    folders = tmp_path / "folders"
+    with local_zitadel() as first:
+        Setup(first.issuer, first.token_file, folders).run()
+
+    with local_zitadel("--port", first.issuer.rsplit(":", 1)[1]) as second:
+        output = Setup(second.issuer, second.token_file, folders).run()
+
+    assert second.issuer == first.issuer
+    assert len(lines(output, "proved")) == 5
+    assert len(lines(output, "kept")) == 0
+    assert (folders / "api-jwt/api-key-file.json.old").exists()
+
+
+def test_a_role_that_an_existing_assignment_lacks_is_told(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup.run()
+    with monkeypatch.context() as impatient:
+        impatient.setattr(provision, "PROOF_SECONDS", 0)
+        output = setup.run("--role=editor", status=2)
+    assert "its role assignment lacks editor: add that in ZITADEL's console" in output
+    assert "created role editor" in output
+    assert lines(output, "written") == []
+    assert len(lines(setup.run(), "kept")) == 5
+
+
+def test_a_project_made_elsewhere_is_used_only_when_told_so(setup: Setup, tmp_path: Path) -> None:
+    setup.run()
+    elsewhere = Setup(setup.domain, setup.token_file, tmp_path / "elsewhere", setup.project)
+
+    output = elsewhere.run(status=2)
+    assert "--use-existing-project" in output
+    assert elsewhere.contents() == {}
+
+    output = elsewhere.run("--use-existing-project")
+    assert f"exists   project {setup.project}\n" in output
+    assert len(lines(output, "proved")) == 5
