@@ -46,6 +46,7 @@ def diagnose(
     It must end with this exit status and print nothing secret. A `token` is piped in; this
     machine's clock is `ahead` by so many seconds.
     """
+    __tracebackhide__ = True
     receiver, sender = os.pipe()
     os.write(sender, token.encode() if isinstance(token, str) else token or b"")
     os.close(sender)

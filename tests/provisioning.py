@@ -73,6 +73,7 @@ class Setup:
         self, *options: str, status: int = 0, domain: str | None = None, **variables: str
     ) -> str:
         """Run provision.py, check its exit status, and return what it printed."""
+        __tracebackhide__ = True
         code, output = in_process(*self.options(*options, domain=domain), **variables)
         assert code == status, output
         self.check_no_secret_in(output)
