@@ -42,7 +42,7 @@ def test_the_runner_catches_a_wrong_content_type(active: tuple[Contract, dict[st
     assert "content-type 'application/json', recorded" in failure(contract, case)
 
 
-def test_the_runner_catches_a_key_too_many(active: tuple[Contract, dict[str, Any]]) -> None:
+def test_the_runner_catches_an_unrecorded_key(active: tuple[Contract, dict[str, Any]]) -> None:
     contract, case = active
     del case["response"]["body"]["amr"]
     assert "body.amr is not in the recorded answer" in failure(contract, case)
@@ -78,7 +78,7 @@ def test_the_runner_catches_a_wrong_value(
     assert f"body.{key}" in failure(contract, case)
 
 
-def test_the_runner_catches_a_name_without_a_value(
+def test_the_runner_catches_a_placeholder_without_a_value(
     active: tuple[Contract, dict[str, Any]],
 ) -> None:
     contract, case = active
@@ -88,7 +88,7 @@ def test_the_runner_catches_a_name_without_a_value(
     assert "{NOTHING} is not bound" in failure(contract, case)
 
 
-def test_only_a_given_zitadel_may_answer_as_an_older_one(
+def test_only_a_real_zitadel_may_answer_like_an_older_one(
     replayed: tuple[LocalZitadel, Contract],
 ) -> None:
     server, contract = replayed
@@ -114,7 +114,7 @@ def test_what_cannot_be_deleted_is_reported(
             other.clean_up()
 
 
-def test_what_was_deleted_before_is_not_reported(
+def test_what_is_already_deleted_is_not_reported(
     replayed: tuple[LocalZitadel, Contract],
 ) -> None:
     other = Contract(replayed[0].issuer, replayed[0].admin_pat)

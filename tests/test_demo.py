@@ -38,7 +38,7 @@ def copy(tmp_path: Path) -> Path:
     return copied
 
 
-def test_the_table_is_right_whatever_the_persons_own_settings_say(copy: Path, marker: str) -> None:
+def test_the_table_is_right_whatever_is_in_env_files_and_variables(copy: Path, marker: str) -> None:
     demo = start(
         copy, marker, HTTP_PROXY="http://127.0.0.1:9", NO_PROXY="", FLASK_RUN_PORT="9",
         CLIENT_ID="poison", ZITADEL_ADMIN_TOKEN="poison",
@@ -56,7 +56,7 @@ def test_the_table_is_right_whatever_the_persons_own_settings_say(copy: Path, ma
     assert (copy / "service-user-pat/.env").read_bytes() == UNREADABLE
 
 
-def test_a_wrong_cell_is_shown_and_fails(copy: Path, marker: str) -> None:
+def test_a_wrong_status_is_marked_and_fails(copy: Path, marker: str) -> None:
     server = copy / "api-jwt/server.py"
     server.write_text(server.read_text().replace('["read:messages"]', "None"))
     output, _ = start(copy, marker).communicate(timeout=60)
@@ -93,7 +93,7 @@ def test_nothing_is_left_running_when_it_is_interrupted(
     assert left(marker) == []
 
 
-def test_it_runs_against_what_the_env_files_name(copy: Path, marker: str, suite: Suite) -> None:
+def test_use_env_calls_the_zitadel_of_the_env_files(copy: Path, marker: str, suite: Suite) -> None:
     (copy / ".env").unlink()
     for folder in (*APIS, *SCRIPTS):
         for file in (suite.folder / folder).iterdir():
@@ -108,7 +108,7 @@ def test_it_runs_against_what_the_env_files_name(copy: Path, marker: str, suite:
     assert processes(marker) == []
 
 
-def test_unfilled_env_files_are_named(copy: Path, marker: str) -> None:
+def test_missing_settings_are_named(copy: Path, marker: str) -> None:
     for folder in (".", *APIS, *SCRIPTS):
         (copy / folder / ".env").unlink()
     demo = start(copy, marker, "--use-env")

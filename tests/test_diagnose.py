@@ -28,7 +28,7 @@ from servers import Upstream
 
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_token_that_passes_has_no_problem(api: str, name: str, suite: Suite) -> None:
+def test_a_working_token_has_no_problem(api: str, name: str, suite: Suite) -> None:
     lines = diagnose(suite.folder / api, token=token_of(suite, name), status=0)
     assert {line[:9].strip() for line in lines[1:-2]} == {"ok"}
     assert lines[-2] == ACCEPTED
@@ -37,7 +37,7 @@ def test_a_token_that_passes_has_no_problem(api: str, name: str, suite: Suite) -
     assert (known in lines) == (name == PAT_USER)
 
 
-def test_as_a_process_of_its_own(suite: Suite) -> None:
+def test_it_runs_from_an_apis_folder(suite: Suite) -> None:
     command = [sys.executable, str(ROOT / "diagnose.py"), "."]
     ended = subprocess.run(
         command,
@@ -50,25 +50,25 @@ def test_as_a_process_of_its_own(suite: Suite) -> None:
     assert str(suite.folder / PAT_USER / ".env") in ended.stdout.splitlines()[0]
 
 
-def test_an_api_with_a_secret_needs_no_pyjwt() -> None:
+def test_an_api_with_a_secret_does_not_require_pyjwt() -> None:
     without = "import sys; sys.modules['jwt'] = None; import diagnose"
     ended = run(ROOT, "-c", without)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_an_app_of_ones_own_is_pointed_to_an_api_folder(tmp_path: Path) -> None:
+def test_your_own_app_is_not_run(tmp_path: Path) -> None:
     for file in ("server.py", "client_authentication.py"):
         (tmp_path / file).write_text("raise SystemExit('it was run')")
     told = diagnose(tmp_path, token="abc", status=2)
     assert told[0].startswith("Name api-jwt or api-basic-authentication, also for an app")
 
 
-def test_a_program_that_gave_no_token(suite: Suite) -> None:
+def test_empty_standard_input_is_reported(suite: Suite) -> None:
     (line,) = diagnose(suite.folder / "api-jwt", token="", status=2)
     assert line == "Standard input is empty: the command before the pipe printed no token."
 
 
-def test_mistakes_of_the_command_line(suite: Suite) -> None:
+def test_wrong_arguments_are_reported(suite: Suite) -> None:
     token, folder = "a-token-not-to-be-shown", suite.folder
     for options, told in (
         ((folder / PAT_USER,), "Name api-jwt or api-basic-authentication"),
@@ -82,7 +82,7 @@ def test_mistakes_of_the_command_line(suite: Suite) -> None:
         assert told in line and token not in line
 
 
-def test_mistakes_of_the_settings(suite: Suite) -> None:
+def test_wrong_settings_are_reported(suite: Suite) -> None:
     for variables, told in (
         ({"ZITADEL_DOMAIN": "<YOUR_DOMAIN>"}, "ZITADEL_DOMAIN is still a placeholder"),
         ({"API_PRIVATE_KEY_FILE": "no.json"}, "API_PRIVATE_KEY_FILE is not the path of a"),
@@ -93,7 +93,7 @@ def test_mistakes_of_the_settings(suite: Suite) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
 @pytest.mark.parametrize("name", [BASIC, *SCRIPTS])
-def test_an_env_file_that_is_not_utf_8(
+def test_an_env_file_that_is_not_utf_8_is_reported(
     name: str, encoding: str, scripted_api: tuple[Upstream, Path]
 ) -> None:
     env_file = scripted_api[1].parent / name / ".env"
@@ -104,6 +104,8 @@ def test_an_env_file_that_is_not_utf_8(
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
-def test_a_token_that_is_not_utf_8(encoding: str, scripted_api: tuple[Upstream, Path]) -> None:
+def test_a_token_that_is_not_utf_8_is_reported(
+    encoding: str, scripted_api: tuple[Upstream, Path]
+) -> None:
     (line,) = diagnose(scripted_api[1], token="abc\u00fc".encode(encoding), status=4)
     assert line == "Standard input isn't UTF-8 text: save the file of the token as UTF-8."

@@ -45,7 +45,7 @@ def test_a_domain_that_is_not_zitadels(suite: Suite, upstream: Upstream) -> None
     assert "doesn't answer as ZITADEL does (status 200)" in shown
 
 
-def test_a_scheme_that_zitadel_does_not_give_itself(
+def test_external_secure_that_does_not_match_the_scheme_is_reported(
     scripted_api: tuple[Upstream, Path], tmp_path: Path
 ) -> None:
     upstream, folder = scripted_api
@@ -71,7 +71,7 @@ def test_a_scheme_that_zitadel_does_not_give_itself(
         ("127.0.0.2", (-1, 1), "certificate.pem", "is for another host"),
     ],
 )
-def test_certificates(
+def test_each_problem_with_a_certificate_is_reported(
     host: str,
     days: tuple[int, int],
     bundle: str,
@@ -115,7 +115,7 @@ def test_an_introspection_url_that_is_wrong(suite: Suite, upstream: Upstream) ->
     assert "can't answer now (status 503): try again" in shown
 
 
-def test_an_instance_that_is_not_found_at_the_introspection_url(
+def test_a_host_header_that_zitadel_does_not_know_is_reported(
     scripted_api: tuple[Upstream, Path],
 ) -> None:
     upstream, folder = scripted_api
@@ -134,7 +134,9 @@ def test_an_internal_address_is_enough(suite: Suite) -> None:
     assert ACCEPTED in lines
 
 
-def test_a_domain_that_is_not_reachable_from_here(scripted_api: tuple[Upstream, Path]) -> None:
+def test_a_domain_that_is_reachable_only_for_others_is_accepted(
+    scripted_api: tuple[Upstream, Path],
+) -> None:
     upstream, folder = scripted_api
     domain = f"http://localhost:{free_port()}"
     upstream.paths[DISCOVERY] = {"issuer": domain}
@@ -144,6 +146,6 @@ def test_a_domain_that_is_not_reachable_from_here(scripted_api: tuple[Upstream, 
 
 
 @pytest.mark.local_zitadel
-def test_an_api_base_url_of_another_api_is_pointed_to(suite: Suite) -> None:
+def test_api_base_url_is_named_if_a_working_token_is_still_rejected(suite: Suite) -> None:
     lines = diagnose(suite.folder / "api-jwt", status=0)
     assert lines[-1] == "If yours doesn't, restart it, and check that API_BASE_URL is its address."

@@ -28,7 +28,9 @@ from servers import Upstream
 
 
 @pytest.mark.parametrize(("ahead", "direction"), [(300, "ahead of"), (-1000, "behind")])
-def test_a_clock_that_is_wrong(ahead: int, direction: str, suite: Suite, tmp_path: Path) -> None:
+def test_a_wrong_clock_is_reported(
+    ahead: int, direction: str, suite: Suite, tmp_path: Path
+) -> None:
     told = problems(diagnose(suite.folder / "api-jwt", ahead=ahead))
     assert f"s {direction} ZITADEL's. Set it: ZITADEL rejects assertions" in told[0]
     (other,) = told[1:]
@@ -41,12 +43,12 @@ def test_a_clock_that_is_wrong(ahead: int, direction: str, suite: Suite, tmp_pat
 
 
 @pytest.mark.parametrize("ahead", [50, -300])
-def test_a_clock_that_is_a_little_wrong(ahead: int, suite: Suite) -> None:
+def test_a_slightly_wrong_clock_is_tolerated(ahead: int, suite: Suite) -> None:
     lines = diagnose(suite.folder / "api-jwt", ahead=ahead, status=0)
     assert "ZITADEL's, which is tolerated." in str(lines) and ACCEPTED in lines
 
 
-def test_a_wrong_clock_here_does_not_make_a_token_expired(
+def test_expiry_is_judged_by_zitadels_clock(
     scripted_api: tuple[Upstream, Path],
 ) -> None:
     upstream, folder = scripted_api
@@ -59,7 +61,7 @@ def test_a_wrong_clock_here_does_not_make_a_token_expired(
 
 @pytest.mark.local_zitadel
 @pytest.mark.parametrize("ahead", [300, -90000])
-def test_a_client_whose_clock_is_wrong_prints_no_token(ahead: int, suite: Suite) -> None:
+def test_a_client_with_a_wrong_clock_prints_no_token(ahead: int, suite: Suite) -> None:
     command = ("-c", WRONG_CLOCK, str(ahead), SCRIPTS[JWT_USER], "--token-only")
     token = run(suite.folder / JWT_USER, *command).stdout
     (line,) = diagnose(suite.folder / "api-jwt", token=token, status=2)

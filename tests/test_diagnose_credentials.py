@@ -18,7 +18,7 @@ from instance import Suite
 from servers import Upstream
 
 
-def test_a_secret_that_zitadel_rejects(suite: Suite) -> None:
+def test_a_rejected_secret_is_explained(suite: Suite) -> None:
     for variables in ({"API_CLIENT_SECRET": "wr0ng-secret"}, {"API_CLIENT_ID": "1"}):
         lines = diagnose(suite.folder / BASIC, status=1, ahead=0, **variables)
         assert problems(lines) == [
@@ -33,13 +33,13 @@ def test_a_secret_that_zitadel_rejects(suite: Suite) -> None:
         assert lines[-1] == "Fix this first: the token itself couldn't be checked."
 
 
-def test_the_two_apis_swapped(suite: Suite) -> None:
+def test_swapped_apis_are_explained(suite: Suite) -> None:
     key = json.loads((suite.folder / "api-jwt/api-key-file.json").read_text())
     told = problem(suite.folder / BASIC, API_CLIENT_ID=key["clientId"])
     assert "the API has the method Private Key JWT, which takes no secret: use api-jwt" in told
 
 
-def test_a_key_that_zitadel_rejects(suite: Suite, tmp_path: Path) -> None:
+def test_a_rejected_key_is_explained(suite: Suite, tmp_path: Path) -> None:
     told = problem(suite.folder / "api-jwt", API_PRIVATE_KEY_FILE=str(wrong_key(suite, tmp_path)))
     assert told == (
         "ZITADEL rejects the API's key (unauthorized_client). Possible causes, the most likely "
@@ -50,7 +50,7 @@ def test_a_key_that_zitadel_rejects(suite: Suite, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", ["unauthorized_client", "access_denied"])
-def test_an_api_or_project_that_was_deactivated(
+def test_a_deactivated_api_or_project_is_named_as_a_cause(
     error: str, scripted_api: tuple[Upstream, Path]
 ) -> None:
     scripted_api[0].answer({"error": error}, 400)

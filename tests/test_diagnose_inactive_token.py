@@ -32,7 +32,7 @@ from servers import Upstream
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_a_project_id_of_another_project(api: str, suite: Suite) -> None:
+def test_another_projects_id_is_named_as_the_cause(api: str, suite: Suite) -> None:
     token, project = token_of(suite, JWT_USER, PROJECT_ID="7"), project_of(suite)
     told = problem(suite.folder / api, token=token, PROJECT_ID="7")
     assert told == (
@@ -46,7 +46,7 @@ def test_a_project_id_of_another_project(api: str, suite: Suite) -> None:
     assert right == told.replace("PROJECT_ID in the environment isn't that project. ", "")
 
 
-def test_a_wrong_project_id_shows_with_a_personal_access_token(suite: Suite) -> None:
+def test_a_personal_access_token_reveals_a_wrong_project_id(suite: Suite) -> None:
     options = ("--project-id", "8")
     lines = diagnose(suite.folder / "api-jwt", *options, status=0, PROJECT_ID="7")
     for place in ("PROJECT_ID in the environment", "--project-id"):
@@ -54,7 +54,7 @@ def test_a_wrong_project_id_shows_with_a_personal_access_token(suite: Suite) -> 
         assert told in lines
 
 
-def test_the_project_is_asked_for_where_it_is_not_known(suite: Suite) -> None:
+def test_an_unknown_project_is_asked_for(suite: Suite) -> None:
     token = token_of(suite, JWT_USER, PROJECT_ID="7")
     told = problem(suite.folder / "api-jwt", token=token, PROJECT_ID="7", **NO_PAT)
     assert "urn:zitadel:iam:org:project:id:PROJECT:aud with the id of the API's project" in told
@@ -66,7 +66,7 @@ def test_the_project_is_asked_for_where_it_is_not_known(suite: Suite) -> None:
     )
 
 
-def test_a_personal_access_token_that_is_cut_off(suite: Suite) -> None:
+def test_a_truncated_personal_access_token_is_recognized(suite: Suite) -> None:
     pat = str(dotenv_values(suite.folder / PAT_USER / ".env")["PERSONAL_ACCESS_TOKEN"])
     told = problem(suite.folder / "api-jwt", token=pat[:-5])
     assert (
@@ -78,7 +78,7 @@ def test_a_personal_access_token_that_is_cut_off(suite: Suite) -> None:
 
 
 @pytest.mark.parametrize("cause", ["expired", "removed", "user deactivated", "user deleted"])
-def test_a_personal_access_token_that_is_no_longer_active(
+def test_every_cause_of_an_inactive_personal_access_token_is_named(
     cause: str, suite: Suite, add_user: Callable[[], str]
 ) -> None:
     zitadel, user = suite.zitadel, add_user()
@@ -110,7 +110,7 @@ def test_a_personal_access_token_that_is_no_longer_active(
     )
 
 
-def test_a_token_of_another_zitadel(suite: Suite, upstream: Upstream) -> None:
+def test_a_token_of_another_zitadel_is_named_as_a_cause(suite: Suite, upstream: Upstream) -> None:
     upstream.answer({"access_token": "from-another-zitadel", "expires_in": 60})
     url = upstream.base_url + "/oauth/v2/token"
     token = token_of(suite, JWT_USER, ZITADEL_TOKEN_URL=url)
@@ -119,12 +119,12 @@ def test_a_token_of_another_zitadel(suite: Suite, upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("token", ["Bearer abc", '"abc"', "abc def", "abc\ndef", "\u00e4", "a,b"])
-def test_a_token_with_impossible_characters(token: str, suite: Suite) -> None:
+def test_characters_that_no_token_can_contain_are_reported(token: str, suite: Suite) -> None:
     told = problem(suite.folder / "api-jwt", token=token)
     assert "contains characters that no token can contain" in told
     assert ("begins with the word Bearer" in told) == token.startswith("Bearer")
 
 
-def test_a_byte_order_mark_is_no_part_of_the_token(suite: Suite) -> None:
+def test_a_byte_order_mark_before_the_token_is_ignored(suite: Suite) -> None:
     token = "\ufeff" + token_of(suite, JWT_USER) + "\r\n"
     assert ACCEPTED in diagnose(suite.folder / "api-jwt", token=token.encode(), status=0)

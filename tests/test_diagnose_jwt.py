@@ -26,7 +26,7 @@ from programs import (
 )
 
 
-def test_what_a_jwt_says_of_itself(suite: Suite) -> None:
+def test_the_claims_of_a_jwt_explain_why_it_is_inactive(suite: Suite) -> None:
     issuer, project = suite.zitadel.issuer, project_of(suite)
     right = {"iss": issuer, "aud": [project], "exp": time.time() + 60, "jti": "1", "sub": "2"}
     for changed, told in (
@@ -43,7 +43,7 @@ def test_what_a_jwt_says_of_itself(suite: Suite) -> None:
         assert told in problems(lines)[0]
 
 
-def test_a_jwt_of_another_project_never_agrees_with_a_wrong_project_id(suite: Suite) -> None:
+def test_a_jwt_and_project_id_of_the_same_wrong_project_do_not_prove_it_right(suite: Suite) -> None:
     claims = {"iss": suite.zitadel.issuer, "aud": ["7"], "jti": "1"}
     told = problem(suite.folder / BASIC, token=signed(claims), PROJECT_ID="7", **NO_PAT)
     assert "As a JWT, the most likely cause first: it was requested without the scope" in told
@@ -51,7 +51,7 @@ def test_a_jwt_of_another_project_never_agrees_with_a_wrong_project_id(suite: Su
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_a_jwt_that_zitadel_issued(
+def test_the_audience_of_a_jwt_is_compared_with_the_project(
     api: str, suite: Suite, add_user: Callable[[], str], tmp_path: Path
 ) -> None:
     user_id, key_file = add_user(), tmp_path / "key.json"
@@ -69,5 +69,5 @@ def test_a_jwt_that_zitadel_issued(
 
 
 @pytest.mark.parametrize("token", ["a.b.c", "a.b", "..", "e30.e30.x", "W10.W10.x"])
-def test_what_only_looks_like_a_jwt(token: str, suite: Suite) -> None:
+def test_an_opaque_token_with_dots_is_not_read_as_a_jwt(token: str, suite: Suite) -> None:
     assert "If it is an access token" in problem(suite.folder / "api-jwt", token=token)

@@ -23,7 +23,7 @@ from programs import (
 from servers import ROLES, Upstream
 
 
-def test_a_user_without_the_role(suite: Suite, add_user: Callable[[], str]) -> None:
+def test_a_missing_role_is_reported(suite: Suite, add_user: Callable[[], str]) -> None:
     token = suite.zitadel.add_pat(add_user())
     told = eventually(
         lambda: problems(diagnose(suite.folder / "api-jwt", token=token))[0],
@@ -39,7 +39,9 @@ def test_a_user_without_the_role(suite: Suite, add_user: Callable[[], str]) -> N
     assert f"roles here: read:messages through organization {organization})" in told
 
 
-def test_a_role_scope_hides_the_other_roles(scripted_api: tuple[Upstream, Path]) -> None:
+def test_a_role_scope_that_hides_other_roles_is_reported(
+    scripted_api: tuple[Upstream, Path],
+) -> None:
     upstream, folder = scripted_api
     scope = "openid urn:zitadel:iam:org:project:role:other"
     upstream.answer(claims(scope=scope, **{ROLES: {}}))
@@ -62,7 +64,7 @@ def test_a_role_scope_hides_the_other_roles(scripted_api: tuple[Upstream, Path])
         {"aud": ["6", "7"], "client_id": None},
     ],
 )
-def test_the_project_is_known_only_from_a_personal_access_token(
+def test_an_audience_does_not_always_reveal_the_project(
     changes: dict[str, Any], scripted_api: tuple[Upstream, Path]
 ) -> None:
     answer = claims(**changes)
@@ -71,13 +73,13 @@ def test_the_project_is_known_only_from_a_personal_access_token(
     assert "belongs to the project" not in str(lines)
 
 
-def test_an_answer_that_contains_the_token(scripted_api: tuple[Upstream, Path]) -> None:
+def test_a_token_in_zitadels_answer_is_not_printed(scripted_api: tuple[Upstream, Path]) -> None:
     scripted_api[0].answer(claims(sub="\x1b[1m a-long-token"))
     lines = diagnose(scripted_api[1], token="a-long-token", status=0)
     assert r"its user is \x1b[1m …." in " ".join(lines)
 
 
-def test_roles_are_shown_with_their_organizations(scripted_api: tuple[Upstream, Path]) -> None:
+def test_roles_are_printed_with_their_organizations(scripted_api: tuple[Upstream, Path]) -> None:
     lines = diagnose(scripted_api[1], token="abc", status=0)
     shown = "read:messages (all of its roles here: read:messages through organization 12, 13)"
     assert f"ok       Its user has the role {shown}." in lines
@@ -91,7 +93,9 @@ def test_roles_are_shown_with_their_organizations(scripted_api: tuple[Upstream, 
         (None, "note     ZITADEL doesn't say when it expires; the API accepts that."),
     ],
 )
-def test_the_expiry(exp: int | None, told: str, scripted_api: tuple[Upstream, Path]) -> None:
+def test_the_expiry_is_printed(
+    exp: int | None, told: str, scripted_api: tuple[Upstream, Path]
+) -> None:
     answer = {name: value for name, value in claims(exp=exp).items() if value is not None}
     scripted_api[0].answer(answer)
     lines = diagnose(scripted_api[1], token="abc", status=0)
@@ -101,14 +105,14 @@ def test_the_expiry(exp: int | None, told: str, scripted_api: tuple[Upstream, Pa
 @pytest.mark.parametrize(
     ("exp", "told"), [("soon", "is not a number. The API rejects it"), (5, "Set the clock")]
 )
-def test_an_expiry_for_which_the_api_rejects_it(
+def test_an_expiry_that_the_api_rejects_is_reported(
     exp: object, told: str, scripted_api: tuple[Upstream, Path]
 ) -> None:
     scripted_api[0].answer(claims(exp=exp))
     assert told in problem(scripted_api[1], token="abc")
 
 
-def test_an_answer_that_the_api_cannot_use(scripted_api: tuple[Upstream, Path]) -> None:
+def test_an_answer_that_the_api_cannot_use_is_reported(scripted_api: tuple[Upstream, Path]) -> None:
     upstream, folder = scripted_api
     content: Callable[[dict[str, str]], object] = lambda form: (  # noqa: E731
         claims(scope="a" * (1_000_000 if form["token"] == "abc" else 1))

@@ -16,7 +16,7 @@ from recorded import (
 )
 
 
-def test_no_other_host_name_is_answered(replayed: tuple[LocalZitadel, Contract]) -> None:
+def test_another_host_name_is_not_found(replayed: tuple[LocalZitadel, Contract]) -> None:
     server = replayed[0]
     port = server.issuer.rsplit(":", 1)[1]
     path = "/.well-known/openid-configuration"
@@ -30,7 +30,7 @@ def test_no_other_host_name_is_answered(replayed: tuple[LocalZitadel, Contract])
         assert answer.status_code == 404
 
 
-def test_the_host_header_alone_decides_which_zitadel_answers(
+def test_the_host_header_takes_precedence_over_the_address(
     replayed: tuple[LocalZitadel, Contract],
 ) -> None:
     server, contract = replayed

@@ -75,7 +75,7 @@ from recorded import (
         ),
     ],
 )
-def test_the_log_tells_the_reason(
+def test_the_log_says_why_a_request_was_rejected(
     replayed: tuple[LocalZitadel, Contract], request_: dict[str, Any], reason: str
 ) -> None:
     server, contract = replayed
@@ -90,7 +90,7 @@ def test_the_log_tells_the_reason(
         ("exp", -60, r"token: rejected, the assertion expired 6[01] s ago by this clock\n"),
     ],
 )
-def test_the_log_tells_how_far_the_clocks_are_apart(
+def test_the_log_says_by_how_much_a_clock_is_wrong(
     replayed: tuple[LocalZitadel, Contract], claim: str, seconds: int, reason: str
 ) -> None:
     server, contract = replayed
@@ -99,7 +99,7 @@ def test_the_log_tells_how_far_the_clocks_are_apart(
 
 
 @pytest.mark.parametrize("stray", ["hush-1234567890", "a\r\nforged line", "\x1b[31m", "x" * 9000])
-def test_the_log_shows_nothing_that_may_be_a_secret(
+def test_the_log_contains_nothing_that_might_be_a_secret(
     replayed: tuple[LocalZitadel, Contract], stray: str
 ) -> None:
     server, contract = replayed

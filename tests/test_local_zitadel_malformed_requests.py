@@ -58,7 +58,7 @@ BAD_BODIES = [
         "/zitadel.authorization.v2.AuthorizationService/UpdateAuthorization",
     ],
 )
-def test_a_malformed_body_is_rejected_in_json(
+def test_a_malformed_body_is_rejected_with_json(
     replayed: tuple[LocalZitadel, Contract], path: str
 ) -> None:
     server = replayed[0]
@@ -104,7 +104,7 @@ def exchange(server: LocalZitadel, sent: bytes) -> bytes:
         (b"GET /oauth/v2/keys HTTP/1.1\r\nHost: localhost\r\nHost: other\r\n\r\n", 404),
     ],
 )
-def test_malformed_http_is_rejected_quietly(
+def test_malformed_http_is_rejected_without_a_traceback(
     replayed: tuple[LocalZitadel, Contract], sent: bytes, status: int
 ) -> None:
     server = replayed[0]
@@ -116,7 +116,7 @@ def test_malformed_http_is_rejected_quietly(
     assert "hush" not in server.log()
 
 
-def test_a_connection_is_kept(replayed: tuple[LocalZitadel, Contract]) -> None:
+def test_a_connection_is_kept_open(replayed: tuple[LocalZitadel, Contract]) -> None:
     one = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n"
     post = b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody"
     assert exchange(replayed[0], one + post + one).count(b"HTTP/1.1 404 ") == 3

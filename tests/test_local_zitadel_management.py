@@ -16,7 +16,7 @@ from recorded import (
 from servers import ROLES
 
 
-def test_a_deactivated_user_has_no_access(replayed: tuple[LocalZitadel, Contract]) -> None:
+def test_a_deactivated_account_has_no_access(replayed: tuple[LocalZitadel, Contract]) -> None:
     server, contract = replayed
     name = new_name()
     user = server.add_user(name)
@@ -46,7 +46,7 @@ def test_a_deactivated_user_has_no_access(replayed: tuple[LocalZitadel, Contract
         b'{"name": "x", "accessTokenType": []}',
     ],
 )
-def test_a_malformed_change_of_a_user_is_rejected(
+def test_a_malformed_change_to_an_account_is_rejected(
     replayed: tuple[LocalZitadel, Contract], body: bytes
 ) -> None:
     server, contract = replayed
@@ -60,7 +60,7 @@ def test_a_malformed_change_of_a_user_is_rejected(
     ("identifier", "role", "code"),
     [("1", "read:messages", "not_found"), ("{JWT_AUTHORIZATION}", "no", "failed_precondition")],
 )
-def test_an_authorization_is_changed_only_to_roles_that_exist(
+def test_only_existing_roles_can_be_assigned(
     replayed: tuple[LocalZitadel, Contract], identifier: str, role: str, code: str
 ) -> None:
     request = changed("provision/update-authorization", "json", to={"id": identifier})
@@ -68,7 +68,7 @@ def test_an_authorization_is_changed_only_to_roles_that_exist(
     assert replayed[1].send(request).json()["code"] == code
 
 
-def test_a_new_secret_ends_the_one_before(replayed: tuple[LocalZitadel, Contract]) -> None:
+def test_a_new_secret_invalidates_the_previous_one(replayed: tuple[LocalZitadel, Contract]) -> None:
     contract = replayed[1]
     old = contract.names["ODD_SECRET"]
     contract.run(BY_ID["provision/add-secret-odd-user"])
@@ -79,7 +79,7 @@ def test_a_new_secret_ends_the_one_before(replayed: tuple[LocalZitadel, Contract
     assert contract.send(request).status_code == 400
 
 
-def test_another_organization_assigns_roles_once_the_project_is_granted_to_it(
+def test_another_organization_can_assign_roles_of_a_granted_project(
     replayed: tuple[LocalZitadel, Contract],
 ) -> None:
     server, contract = replayed

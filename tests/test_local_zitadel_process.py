@@ -15,7 +15,7 @@ from local_zitadel import SERVER, LocalZitadel, local_zitadel
 from programs import ROOT, run
 
 
-def test_it_says_how_to_go_on_and_keeps_the_token_private() -> None:
+def test_it_prints_the_next_command_and_keeps_the_token_private() -> None:
     with local_zitadel() as server:
         process = server.process
         assert process.stdout
@@ -26,7 +26,7 @@ def test_it_says_how_to_go_on_and_keeps_the_token_private() -> None:
             assert server.token_file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_port_in_use_is_one_sentence(
+def test_a_port_in_use_is_reported_in_one_sentence(
     replayed: tuple[LocalZitadel, Contract], tmp_path: Any
 ) -> None:
     port = replayed[0].issuer.rsplit(":", 1)[1]
@@ -39,7 +39,7 @@ def test_a_port_in_use_is_one_sentence(
 
 
 @pytest.mark.parametrize("place", ["missing/admin.pat", "folder", "folder/"])
-def test_an_unwritable_token_file_is_one_sentence(tmp_path: Any, place: str) -> None:
+def test_an_unwritable_token_file_is_reported_in_one_sentence(tmp_path: Any, place: str) -> None:
     (tmp_path / "folder").mkdir()
     ended = run(ROOT, SERVER, "--port", "0", "--token-file", f"{tmp_path}/{place}")
     assert ended.returncode == 2
@@ -51,7 +51,7 @@ def test_an_unwritable_token_file_is_one_sentence(tmp_path: Any, place: str) -> 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows stops processes without a signal")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_quietly(number: signal.Signals) -> None:
+def test_a_signal_stops_it_without_a_traceback(number: signal.Signals) -> None:
     with local_zitadel() as server:
         assert requests.get(f"{server.issuer}/oauth/v2/keys", timeout=10).status_code == 200
         server.process.send_signal(number)

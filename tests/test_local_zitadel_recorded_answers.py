@@ -33,10 +33,10 @@ def contract(instance: Instance) -> Iterator[Contract]:
     contract.clean_up()
 
 
-def test_answers_as_recorded(contract: Contract, case: dict[str, Any]) -> None:
+def test_the_answer_is_as_recorded(contract: Contract, case: dict[str, Any]) -> None:
     contract.run(case)
 
 
-def test_the_cases_are_complete() -> None:
+def test_no_recorded_case_is_missing() -> None:
     assert len(BY_ID) == 193
     assert sum(case["local"] for case in BY_ID.values()) == 181

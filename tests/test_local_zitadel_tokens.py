@@ -31,7 +31,7 @@ def test_the_id_token_is_signed_with_the_published_key(
     assert claims["sub"] == contract.names["JWT_USER"]
 
 
-def test_a_jwt_access_token_says_what_its_introspection_says(
+def test_a_jwt_access_token_contains_the_claims_of_its_introspection(
     replayed: tuple[LocalZitadel, Contract],
 ) -> None:
     server, contract = replayed
@@ -43,7 +43,9 @@ def test_a_jwt_access_token_says_what_its_introspection_says(
     assert claims.keys() == {"iss", "sub", "aud", "exp", "iat", "nbf", "client_id", "jti"}
 
 
-def test_an_id_token_is_no_access_token(replayed: tuple[LocalZitadel, Contract]) -> None:
+def test_an_id_token_is_not_accepted_as_an_access_token(
+    replayed: tuple[LocalZitadel, Contract],
+) -> None:
     server, contract = replayed
     id_token = contract.send(BY_ID[BY_USER]["request"]).json()["id_token"]
     request = changed(BY_SECRET, "form", "token", to=id_token)
@@ -92,7 +94,7 @@ def test_an_assertion_without_a_signature_is_rejected(
 
 @pytest.mark.parametrize("claim", ["iat", "exp"])
 @pytest.mark.parametrize("number", [True, "5", None, [], 10**400, -(10**400), float("nan")])
-def test_an_odd_time_in_an_assertion_is_rejected(
+def test_an_invalid_time_in_an_assertion_is_rejected(
     replayed: tuple[LocalZitadel, Contract], claim: str, number: Any
 ) -> None:
     server, contract = replayed

@@ -16,7 +16,7 @@ from local_zitadel import LocalZitadel, local_zitadel
 from programs import ROOT, clone, environment, run
 
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
-QUICK = "wrong_token or second_run or my-organization or create-project or find-project"
+QUICK = "an_invalid_token or second_run or my-organization or create-project or find-project"
 
 
 @pytest.fixture

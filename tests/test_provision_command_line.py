@@ -15,7 +15,7 @@ from provisioning import (
 from servers import Upstream
 
 
-def test_the_help_names_everything_that_is_created(offline: Setup) -> None:
+def test_the_help_names_everything_that_it_creates(offline: Setup) -> None:
     status, output = in_process("--help")
     assert status == 0
     for name in ("Quotes", "read:messages", *FOLDERS):
@@ -38,23 +38,23 @@ def test_the_help_names_everything_that_is_created(offline: Setup) -> None:
         ("http://localhost:99999", "not an address"),
     ],
 )
-def test_an_unusable_domain_is_told(offline: Setup, domain: str, sentence: str) -> None:
+def test_an_invalid_domain_is_rejected(offline: Setup, domain: str, sentence: str) -> None:
     assert sentence in offline.run(status=2, domain=domain)
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "1.5", "many", "99999999"])
-def test_a_life_that_is_no_number_of_days_is_told(offline: Setup, number: str) -> None:
+def test_an_invalid_number_of_days_is_rejected(offline: Setup, number: str) -> None:
     assert "whole number" in offline.run(f"--expires-in-days={number}", status=2)
 
 
-def test_a_directory_that_cannot_be_made_is_told(offline: Setup, setup: Setup) -> None:
+def test_a_directory_that_cannot_be_created_is_reported(offline: Setup, setup: Setup) -> None:
     setup.directory = offline.token_file / "folders"
     output = setup.run(status=2)
     assert "provision.py: --directory: Not a directory." in output
 
 
 @pytest.mark.parametrize("content", [b"", b"two words", b"a\nb", TOKEN.encode("utf-16")])
-def test_a_token_file_without_a_token_is_told(offline: Setup, content: bytes) -> None:
+def test_a_token_file_without_a_token_is_rejected(offline: Setup, content: bytes) -> None:
     offline.token_file = offline.token_file.with_name("empty.pat")
     offline.token_file.write_bytes(content)
     _, output = in_process(*offline.options())
@@ -62,7 +62,7 @@ def test_a_token_file_without_a_token_is_told(offline: Setup, content: bytes) ->
 
 
 @pytest.mark.parametrize("content", [TOKEN, "missing.pat", "x" * 300])
-def test_a_token_where_its_file_is_expected_is_not_shown(offline: Setup, content: str) -> None:
+def test_a_token_in_place_of_its_file_is_not_printed(offline: Setup, content: str) -> None:
     offline.token_file = Path(content)
     output = offline.run(status=2)
     assert "The file that --token-file names can't be read (" in output
@@ -77,7 +77,7 @@ def test_a_token_where_its_file_is_expected_is_not_shown(offline: Setup, content
         (["--domain", "https://zitadel.example", TOKEN], "an argument that belongs to no option"),
     ],
 )
-def test_a_token_elsewhere_on_the_command_line_is_not_shown(
+def test_a_token_elsewhere_on_the_command_line_is_not_printed(
     offline: Setup, arguments: list[str], told: str
 ) -> None:
     status, output = in_process("--token-file", str(offline.token_file), *arguments)
@@ -86,7 +86,9 @@ def test_a_token_elsewhere_on_the_command_line_is_not_shown(
     assert TOKEN not in output and TOKEN.lower() not in output
 
 
-def test_the_token_can_come_from_a_variable(offline: Setup, scripted_zitadel: Upstream) -> None:
+def test_the_token_can_come_from_an_environment_variable(
+    offline: Setup, scripted_zitadel: Upstream
+) -> None:
     options = ("--domain", offline.domain, "--directory", str(offline.directory))
     assert "--token-file admin.pat" in in_process(*options)[1]
     in_process(*options, ZITADEL_ADMIN_TOKEN=TOKEN)

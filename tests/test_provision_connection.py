@@ -18,13 +18,13 @@ from provisioning import (
 from servers import DISCOVERY, Upstream
 
 
-def test_an_unreachable_zitadel_is_told(offline: Setup) -> None:
+def test_an_unreachable_zitadel_is_reported(offline: Setup) -> None:
     output = offline.run(status=2)
     assert f"{offline.domain} can't be reached (Connection refused): check the address" in output
     assert "proxy" not in output
 
 
-def test_a_zitadel_that_is_slow_is_told(
+def test_a_zitadel_that_does_not_answer_in_time_is_reported(
     offline: Setup, scripted_zitadel: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted_zitadel.answer({}, delay=0.5)
@@ -33,7 +33,7 @@ def test_a_zitadel_that_is_slow_is_told(
     assert f"{offline.domain} didn't answer in time: try again." in output
 
 
-def test_https_where_http_is_spoken_is_told(offline: Setup, upstream: Upstream) -> None:
+def test_https_to_a_plain_http_port_is_reported(offline: Setup, upstream: Upstream) -> None:
     output = offline.run(status=2, domain=upstream.base_url.replace("http:", "https:"))
     assert "doesn't speak https: is it http:// instead?" in output
 
@@ -44,14 +44,14 @@ def test_plain_http_is_not_recommended_for_another_machine() -> None:
     assert problem.endswith("doesn't speak https: check the address and its port.")
 
 
-def test_http_where_https_is_spoken_is_told(offline: Setup, tmp_path: Path) -> None:
+def test_plain_http_to_an_https_port_is_reported(offline: Setup, tmp_path: Path) -> None:
     upstream = Upstream(tls(tmp_path)[0])
     output = offline.run(status=2, domain=upstream.base_url.replace("https:", "http:"))
     upstream.stop()
     assert "can't be reached" in output and "check the address (http:// or https://?)" in output
 
 
-def test_a_certificate_is_trusted_once_its_file_is_named(offline: Setup, tmp_path: Path) -> None:
+def test_a_certificate_is_trusted_only_if_its_file_is_named(offline: Setup, tmp_path: Path) -> None:
     context, certificate = tls(tmp_path)
     other = tmp_path / "other"
     other.mkdir()
@@ -82,7 +82,7 @@ def test_a_certificate_is_trusted_once_its_file_is_named(offline: Setup, tmp_pat
         ("127.0.0.2", (-1, 1), "is for another host: use the name in it"),
     ],
 )
-def test_each_fault_of_a_certificate_has_its_own_remedy(
+def test_each_problem_with_a_certificate_has_its_own_remedy(
     offline: Setup, tmp_path: Path, host: str, days: tuple[int, int], told: str
 ) -> None:
     context, certificate = tls(tmp_path, host, days)
@@ -121,7 +121,7 @@ def test_a_zitadel_behind_a_proxy_is_reached_through_it(
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("prefix", ["http://someone:s3cret@", "someone:s3cret@", "http://"])
-def test_a_proxy_that_fails_is_named_without_its_password(
+def test_an_unreachable_proxy_is_named_without_its_password(
     offline: Setup, scheme: str, prefix: str
 ) -> None:
     address = f"127.0.0.1:{free_port()}"
@@ -131,7 +131,9 @@ def test_a_proxy_that_fails_is_named_without_its_password(
     assert "s3cret" not in output
 
 
-def test_a_proxy_that_rejects_is_told(offline: Setup, upstream: Upstream) -> None:
+def test_a_proxy_that_rejects_the_connection_is_reported(
+    offline: Setup, upstream: Upstream
+) -> None:
     upstream.answer(raw=b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
     output = offline.run(status=2, domain="https://zitadel.example", HTTPS_PROXY=upstream.base_url)
     assert "(Tunnel connection failed: " in output and "the proxy works" in output

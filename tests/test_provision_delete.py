@@ -16,7 +16,7 @@ from provisioning import (
 from servers import Upstream
 
 
-def test_delete_removes_everything_and_a_new_run_makes_it_again(shared_setup: Setup) -> None:
+def test_delete_removes_everything_and_a_new_run_recreates_it(shared_setup: Setup) -> None:
     shared_setup.run()
 
     assert "--yes" in shared_setup.run("--delete", status=2)
@@ -29,7 +29,7 @@ def test_delete_removes_everything_and_a_new_run_makes_it_again(shared_setup: Se
     assert len(lines(output, "proved")) == 5
 
 
-def test_delete_leaves_a_project_alone_that_was_not_made_from_here(
+def test_delete_keeps_a_project_that_was_not_created_from_here(
     setup: Setup, tmp_path: Path
 ) -> None:
     setup.run()
@@ -40,7 +40,7 @@ def test_delete_leaves_a_project_alone_that_was_not_made_from_here(
     assert len(lines(setup.run(), "kept")) == 5
 
 
-def test_what_zitadel_lists_is_printed_without_its_control_characters(
+def test_control_characters_in_listed_names_are_escaped(
     offline: Setup, scripted_zitadel: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = {"projectId": "\x1b[2J", "name": "Quotes", "organizationId": "1"}

@@ -18,19 +18,19 @@ from provisioning import (
 from servers import DISCOVERY, Upstream
 
 
-def test_another_name_of_the_same_machine_is_told(setup: Setup) -> None:
+def test_another_name_of_the_same_machine_is_reported(setup: Setup) -> None:
     wrong = setup.domain.replace("localhost", "127.0.0.1")
     output = setup.run(status=2, domain=wrong)
     assert f"A ZITADEL answers at {wrong}, but not under its own domain" in output
     assert "proxy_set_header Host" in output
 
 
-def test_what_is_no_zitadel_is_told(offline: Setup, upstream: Upstream) -> None:
+def test_a_server_that_is_not_zitadel_is_reported(offline: Setup, upstream: Upstream) -> None:
     output = offline.run(status=2, domain=upstream.base_url)
     assert f"{upstream.base_url} doesn't answer as ZITADEL does (status 200)" in output
 
 
-def test_a_redirect_is_told(offline: Setup, upstream: Upstream) -> None:
+def test_a_redirect_is_reported(offline: Setup, upstream: Upstream) -> None:
     upstream.answer(b"", 308, headers={"Location": "https://zitadel.example/"})
     output = offline.run(status=2, domain=upstream.base_url)
     assert f"{upstream.base_url} redirects to https://zitadel.example/: set --domain" in output
@@ -54,7 +54,7 @@ OFF = "ZITADEL_EXTERNALSECURE=false"
         ("http://localhost:8080", "http://[\x1b", r"itself http://[\x1b, since", ON),
     ],
 )
-def test_an_issuer_that_differs_is_told_without_recommending_plain_http(
+def test_a_different_issuer_is_reported_without_recommending_plain_http(
     offline: Setup,
     domain: str,
     issuer: str,
@@ -70,9 +70,7 @@ def test_an_issuer_that_differs_is_told_without_recommending_plain_http(
     assert re.findall(r"ZITADEL_EXTERNALSECURE=\w+", output) == ([setting] if setting else [])
 
 
-def test_a_zitadel_behind_https_whose_external_secure_is_off_is_told(
-    offline: Setup, tmp_path: Path
-) -> None:
+def test_external_secure_off_behind_https_is_reported(offline: Setup, tmp_path: Path) -> None:
     context, certificate = tls(tmp_path)
     upstream = Upstream(context)
     issuer = upstream.base_url.replace("https:", "http:")

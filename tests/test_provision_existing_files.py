@@ -11,7 +11,7 @@ from provisioning import (
 
 
 @pytest.mark.parametrize("address", ["http://localhost:5001", "http://x/'${HOME}\\' #\n\t"])
-def test_an_api_address_edited_by_hand_is_kept(setup: Setup, address: str) -> None:
+def test_an_edited_api_address_is_kept(setup: Setup, address: str) -> None:
     setup.run()
     escaped = address.replace("\\", "\\\\").replace("'", "\\'")
     setup.replace("service-user-pat/.env", "http://localhost:5000", f"'{escaped}'")
@@ -23,7 +23,7 @@ def test_an_api_address_edited_by_hand_is_kept(setup: Setup, address: str) -> No
 
 
 @pytest.mark.parametrize("file", ["service-user-pat/.env", "api-jwt/api-key-file.json"])
-def test_a_file_written_by_hand_is_replaced_only_with_force(setup: Setup, file: str) -> None:
+def test_a_handwritten_file_is_replaced_only_with_force(setup: Setup, file: str) -> None:
     path = setup.directory / file
     path.parent.mkdir(parents=True)
     path.write_text("PERSONAL_ACCESS_TOKEN=mine\n")
@@ -41,7 +41,7 @@ def test_a_file_written_by_hand_is_replaced_only_with_force(setup: Setup, file: 
     assert setup.contents()[f"{file}.old"] == b"PERSONAL_ACCESS_TOKEN=mine\n"
 
 
-def test_a_file_written_by_hand_that_works_is_kept(setup: Setup) -> None:
+def test_a_handwritten_file_that_works_is_kept(setup: Setup) -> None:
     setup.run()
     for folder in ("service-user-pat", "service-user-jwt"):
         setup.replace(f"{folder}/.env", "# Written by", "# Copied after")
@@ -54,14 +54,14 @@ def test_a_file_written_by_hand_that_works_is_kept(setup: Setup) -> None:
     assert setup.contents() == before
 
 
-def test_a_file_with_a_byte_order_mark_is_still_provision_pys_own(setup: Setup) -> None:
+def test_a_byte_order_mark_does_not_make_a_file_handwritten(setup: Setup) -> None:
     setup.run()
     for file in setup.directory.rglob(".env"):
         file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     assert len(lines(setup.run(), "kept")) == 5
 
 
-def test_a_gitignore_that_is_there_is_kept(setup: Setup) -> None:
+def test_an_existing_gitignore_is_kept(setup: Setup) -> None:
     file = setup.directory / "api-jwt/.gitignore"
     file.parent.mkdir(parents=True)
     file.write_text("mine\n")
@@ -70,7 +70,7 @@ def test_a_gitignore_that_is_there_is_kept(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize("name", ["service-user-jwt/.provision-project", "service-user-pat/.env"])
-def test_a_symbolic_link_is_replaced_and_not_followed(setup: Setup, name: str) -> None:
+def test_a_symbolic_link_is_replaced_not_followed(setup: Setup, name: str) -> None:
     victim = setup.directory.with_name("victim")
     victim.write_text("mine")
     link = setup.directory / name

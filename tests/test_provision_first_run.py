@@ -22,7 +22,7 @@ from provisioning import (
 )
 
 
-def test_first_run_creates_everything_and_proves_it(shared_setup: Setup) -> None:
+def test_the_first_run_creates_everything_and_tests_it(shared_setup: Setup) -> None:
     ended = run(ROOT, "provision.py", *shared_setup.options())
 
     assert ended.returncode == 0, ended.stderr
@@ -34,7 +34,7 @@ def test_first_run_creates_everything_and_proves_it(shared_setup: Setup) -> None
     shared_setup.check_no_secret_in(ended.stdout + ended.stderr)
 
 
-def test_files_are_for_their_owner_only_and_name_their_origin(provisioned: Setup) -> None:
+def test_only_their_owner_can_read_the_files(provisioned: Setup) -> None:
     for name in FILES - IGNORED:
         file = provisioned.directory / name
         if os.name == "posix":
@@ -44,7 +44,7 @@ def test_files_are_for_their_owner_only_and_name_their_origin(provisioned: Setup
             assert file.read_text().splitlines()[0].endswith(f" for {provisioned.domain}")
 
 
-def test_env_files_contain_what_the_folders_read_and_nothing_that_derives_from_the_domain(
+def test_each_env_file_contains_only_what_its_folder_requires(
     provisioned: Setup,
 ) -> None:
     client = {"ZITADEL_DOMAIN", "PROJECT_ID", "API_BASE_URL"}
@@ -65,7 +65,7 @@ def test_env_files_contain_what_the_folders_read_and_nothing_that_derives_from_t
         assert json.loads((provisioned.directory / file).read_text())["type"] == kind
 
 
-def test_other_roles_are_created_assigned_and_proved(setup: Setup) -> None:
+def test_other_roles_are_created_assigned_and_tested(setup: Setup) -> None:
     output = setup.run("--role", "editor", "--role=über admin", "--role", "editor")
 
     assert setup.roles() == {"editor", "über admin"}
@@ -73,7 +73,7 @@ def test_other_roles_are_created_assigned_and_proved(setup: Setup) -> None:
     assert len(lines(output, "created")) == 16
 
 
-def test_another_project_has_users_of_its_own(tmp_path: Path) -> None:
+def test_another_project_gets_its_own_service_accounts(tmp_path: Path) -> None:
     with local_zitadel() as zitadel:
         first = Setup(zitadel.issuer, zitadel.token_file, tmp_path / "first")
         first.run()
@@ -89,7 +89,7 @@ def test_another_project_has_users_of_its_own(tmp_path: Path) -> None:
         assert len(lines(first.run(), "kept")) == 5
 
 
-def test_a_token_that_only_one_api_knows_yet_is_waited_for(
+def test_a_token_that_one_api_does_not_know_yet_is_tried_again(
     provisioned: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     introspect, lags = provision.introspect, iter([True, True])
@@ -104,7 +104,7 @@ def test_a_token_that_only_one_api_knows_yet_is_waited_for(
     assert len(lines(output, "kept")) == len(lines(output, "proved")) == 5
 
 
-def test_the_commands_shown_last_work_where_only_the_settings_are(setup: Setup) -> None:
+def test_the_printed_commands_work_in_another_directory(setup: Setup) -> None:
     setup.directory = setup.directory.with_name("my folders")
     output = setup.run()
 
@@ -124,7 +124,7 @@ def test_the_commands_shown_last_work_where_only_the_settings_are(setup: Setup) 
     assert re.findall(r"^  cp .*$", setup.run(), re.MULTILINE) == []  # there now
 
 
-def test_git_sees_no_secret_in_a_fresh_directory(setup: Setup) -> None:
+def test_git_ignores_every_file_that_may_contain_a_secret(setup: Setup) -> None:
     setup.run()
     old = list(setup.contents())
     for file in setup.directory.rglob(".env"):

@@ -49,22 +49,24 @@ def check_completion_after_kill(setup: Setup, changes: int) -> None:
 
 
 @pytest.mark.parametrize("changes", [1, 5])  # a project, and a key, that no file names yet
-def test_a_run_that_was_killed_is_completed_by_the_next(setup: Setup, changes: int) -> None:
+def test_the_next_run_completes_a_killed_one(setup: Setup, changes: int) -> None:
     check_completion_after_kill(setup, changes)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", sorted({*range(1, LAST_CHANGE + 1)} - {1, 5}))
-def test_a_run_that_was_killed_after_any_other_change_is_too(setup: Setup, changes: int) -> None:
+def test_the_next_run_completes_one_killed_after_any_other_change(
+    setup: Setup, changes: int
+) -> None:
     check_completion_after_kill(setup, changes)
 
 
-def test_there_are_no_more_changes_after_which_to_kill_it(setup: Setup) -> None:
+def test_a_run_makes_no_more_changes_than_those(setup: Setup) -> None:
     ended = run(ROOT, "-c", KILLED, str(LAST_CHANGE + 1), *setup.options())
     assert len(lines(ended.stdout, "proved")) == 5
 
 
-def test_a_killed_process_leaves_no_half_written_file(setup: Setup) -> None:
+def test_a_killed_run_leaves_no_half_written_file(setup: Setup) -> None:
     for wanted in ("created  project", "written  service-user-jwt/.env", "proved   api-jwt"):
         command = [sys.executable, "provision.py", *setup.options()]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -77,7 +79,7 @@ def test_a_killed_process_leaves_no_half_written_file(setup: Setup) -> None:
         shutil.rmtree(setup.directory)
 
 
-def test_an_interruption_is_told_with_what_was_done(
+def test_an_interrupted_run_says_what_it_has_changed(
     offline: Setup, scripted_zitadel: Upstream
 ) -> None:
     scripted_zitadel.answer({}, delay=30)

@@ -15,14 +15,14 @@ from provisioning import (
 from servers import Upstream
 
 
-def test_a_wrong_token_is_told(setup: Setup, tmp_path: Path) -> None:
+def test_a_wrong_administrator_token_is_reported(setup: Setup, tmp_path: Path) -> None:
     setup.token_file = tmp_path / "wrong.pat"
     setup.token_file.write_text("wrong-token-wrong-token\n")
 
     assert "doesn't accept the administrator's token" in setup.run(status=2)
 
 
-def test_a_token_without_the_right_role_is_told_and_claims_no_project(
+def test_a_token_without_the_right_role_is_reported_and_claims_no_project(
     setup: Setup, tmp_path: Path
 ) -> None:
     setup.run()
@@ -49,7 +49,7 @@ def test_a_token_without_the_right_role_is_told_and_claims_no_project(
         (200, b"<html>", "lacks 'org'"),
     ],
 )
-def test_each_refusal_of_zitadels_is_told(
+def test_each_rejection_by_zitadel_is_explained(
     status: int, content: object, told: str, offline: Setup, scripted_zitadel: Upstream
 ) -> None:
     scripted_zitadel.answer(content, status)
@@ -59,7 +59,7 @@ def test_each_refusal_of_zitadels_is_told(
 
 
 @pytest.mark.parametrize("content", [b"404 page not found", {"code": 5, "message": "Not Found"}])
-def test_a_zitadel_before_4_6_is_told(
+def test_a_zitadel_older_than_4_6_is_reported(
     offline: Setup, scripted_zitadel: Upstream, content: object
 ) -> None:
     scripted_zitadel.paths[ORGANIZATION] = {"org": {"id": "1"}}
@@ -69,7 +69,7 @@ def test_a_zitadel_before_4_6_is_told(
     assert "works with 2.71 and newer" in output and "the folders' READMEs" in output
 
 
-def test_a_refusal_in_mid_run_tells_what_was_done(
+def test_a_rejection_midway_says_what_was_created(
     offline: Setup, scripted_zitadel: Upstream
 ) -> None:
     scripted_zitadel.paths |= {

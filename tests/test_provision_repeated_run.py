@@ -15,7 +15,7 @@ from provisioning import (
 )
 
 
-def test_second_run_makes_nothing(provisioned: Setup) -> None:
+def test_a_second_run_changes_nothing(provisioned: Setup) -> None:
     before = provisioned.contents()
 
     output = provisioned.run()
@@ -35,7 +35,9 @@ def test_second_run_makes_nothing(provisioned: Setup) -> None:
         ("service-user-jwt/client-key-file.json", '"keyId": ?"'),
     ],
 )
-def test_only_a_spoiled_credential_is_renewed(provisioned: Setup, file: str, variable: str) -> None:
+def test_only_an_invalid_credential_is_replaced(
+    provisioned: Setup, file: str, variable: str
+) -> None:
     path = provisioned.directory / file
     path.with_name(f"{path.name}.old").unlink(missing_ok=True)
     text = path.read_text()
@@ -54,7 +56,7 @@ def test_only_a_spoiled_credential_is_renewed(provisioned: Setup, file: str, var
     assert ("invalidates the current one" in output) == ("SECRET" in variable)
 
 
-def test_one_run_repairs_all_after_the_local_zitadel_forgot_everything(tmp_path: Path) -> None:
+def test_one_run_repairs_everything_after_local_zitadel_was_restarted(tmp_path: Path) -> None:
     folders = tmp_path / "folders"
     with local_zitadel() as first:
         Setup(first.issuer, first.token_file, folders).run()
@@ -68,7 +70,7 @@ def test_one_run_repairs_all_after_the_local_zitadel_forgot_everything(tmp_path:
     assert (folders / "api-jwt/api-key-file.json.old").exists()
 
 
-def test_a_role_that_an_existing_assignment_lacks_is_told(
+def test_a_role_missing_from_an_existing_assignment_is_reported(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup.run()
@@ -81,7 +83,9 @@ def test_a_role_that_an_existing_assignment_lacks_is_told(
     assert len(lines(setup.run(), "kept")) == 5
 
 
-def test_a_project_made_elsewhere_is_used_only_when_told_so(setup: Setup, tmp_path: Path) -> None:
+def test_a_project_created_elsewhere_is_used_only_with_an_option(
+    setup: Setup, tmp_path: Path
+) -> None:
     setup.run()
     elsewhere = Setup(setup.domain, setup.token_file, tmp_path / "elsewhere", setup.project)
 
