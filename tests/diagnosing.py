@@ -16,12 +16,7 @@ from dotenv import dotenv_values
 
 from instance import Suite
 from keys import RSA_KEY, pem
-from programs import (
-    ROOT,
-    SCRIPTS,
-    run,
-    run_here,
-)
+from programs import ROOT, SCRIPTS, run, run_here
 from servers import ROLES
 
 JWT_USER, SECRET_USER, PAT_USER = SCRIPTS

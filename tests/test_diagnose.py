@@ -8,21 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from diagnosing import (
-    ACCEPTED,
-    BASIC,
-    PAT_USER,
-    diagnose,
-    project_of,
-    token_of,
-)
+from diagnosing import ACCEPTED, BASIC, PAT_USER, diagnose, project_of, token_of
 from instance import Suite
-from programs import (
-    APIS,
-    ROOT,
-    SCRIPTS,
-    run,
-)
+from programs import APIS, ROOT, SCRIPTS, run
 from servers import Upstream
 
 
@@ -68,27 +56,33 @@ def test_empty_standard_input_is_reported(suite: Suite) -> None:
     assert line == "Standard input is empty: the command before the pipe printed no token."
 
 
-def test_wrong_arguments_are_reported(suite: Suite) -> None:
-    token, folder = "a-token-not-to-be-shown", suite.folder
-    for options, told in (
-        ((folder / PAT_USER,), "Name api-jwt or api-basic-authentication"),
-        ((folder / token,), "Name api-jwt or api-basic-authentication"),
-        ((folder / "api-jwt", token), "the token is read from standard input"),
-        ((folder / "api-jwt", "--token", token), "the token is read from standard input"),
-        ((folder / "api-jwt", "--project-id", token), "digits only"),
-    ):
-        place, *others = options
-        (line,) = diagnose(Path(place), *map(str, others), status=2)
-        assert told in line and token not in line
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["service-user-pat"], "Name api-jwt or api-basic-authentication"),
+        (["hushed"], "Name api-jwt or api-basic-authentication"),
+        (["api-jwt", "hushed"], "the token is read from standard input"),
+        (["api-jwt", "--token", "hushed"], "the token is read from standard input"),
+        (["api-jwt", "--project-id", "hushed"], "digits only"),
+    ],
+)
+def test_wrong_arguments_are_reported(arguments: list[str], told: str, suite: Suite) -> None:
+    folder, *others = arguments
+    (line,) = diagnose(suite.folder / folder, *others, status=2)
+    assert told in line and "hushed" not in line
 
 
-def test_wrong_settings_are_reported(suite: Suite) -> None:
-    for variables, told in (
-        ({"ZITADEL_DOMAIN": "<YOUR_DOMAIN>"}, "ZITADEL_DOMAIN is still a placeholder"),
-        ({"API_PRIVATE_KEY_FILE": "no.json"}, "API_PRIVATE_KEY_FILE is not the path of a"),
-    ):
-        (line,) = diagnose(suite.folder / "api-jwt", status=4, ahead=0, **variables)
-        assert told in line
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("ZITADEL_DOMAIN", "<YOUR_DOMAIN>", "ZITADEL_DOMAIN is still a placeholder"),
+        ("API_PRIVATE_KEY_FILE", "no.json", "API_PRIVATE_KEY_FILE is not the path of a"),
+    ],
+)
+def test_wrong_settings_are_reported(name: str, value: str, told: str, suite: Suite) -> None:
+    variables = {name: value}
+    (line,) = diagnose(suite.folder / "api-jwt", status=4, ahead=0, **variables)
+    assert told in line
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])

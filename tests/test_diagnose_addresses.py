@@ -6,58 +6,66 @@ from pathlib import Path
 
 import pytest
 
-from diagnosing import (
-    ACCEPTED,
-    BASIC,
-    diagnose,
-    problem,
-)
+from diagnosing import ACCEPTED, diagnose, problem
 from instance import Suite
 from keys import tls
-from programs import (
-    APIS,
-    free_port,
-)
+from programs import APIS, free_port
 from servers import DISCOVERY, Upstream
 
 
 @pytest.mark.local_zitadel
-def test_a_domain_that_is_not_zitadels(suite: Suite, upstream: Upstream) -> None:
-    issuer, folder = suite.zitadel.issuer, suite.folder / "api-jwt"
-    upstream.paths[DISCOVERY] = {"issuer": issuer}
-    for domain, told in (
-        (f"http://localhost:{free_port()}", "can't be reached"),
-        (issuer.replace("localhost", "127.0.0.1"), "but not under its own domain"),
-        (issuer.replace("http", "https"), "doesn't speak https: is it http:// instead?"),
-        (upstream.base_url, f"calls itself {issuer}: set ZITADEL_DOMAIN to that."),
-    ):
-        shown = problem(folder, ZITADEL_DOMAIN=domain)
-        assert (
-            shown.startswith("The API can't use the address in ZITADEL_DOMAIN. ") and told in shown
-        )
-    for path, setting in ((DISCOVERY, "ZITADEL_DOMAIN"), ("", "ZITADEL_DOMAIN")):
-        upstream.paths.clear()
-        upstream.answer(b"", 302, headers={"Location": f"https://a.b{path}"})
-        shown = problem(folder, ZITADEL_DOMAIN=upstream.base_url)
-        assert f"redirects to https://a.b{path}: set {setting} to where ZITADEL itself" in shown
+@pytest.mark.parametrize(
+    ("domain", "told"),
+    [
+        ("http://localhost:{free_port}", "can't be reached"),
+        ("http://127.0.0.1:{port}", "but not under its own domain"),
+        ("https://localhost:{port}", "doesn't speak https: is it http:// instead?"),
+        ("{other}", "calls itself http://localhost:{port}: set ZITADEL_DOMAIN to that."),
+    ],
+)
+def test_a_domain_that_is_not_zitadels_own_is_reported(
+    domain: str, told: str, suite: Suite, upstream: Upstream
+) -> None:
+    upstream.paths[DISCOVERY] = {"issuer": suite.zitadel.issuer}
+    port = suite.zitadel.issuer.rpartition(":")[2]
+    domain = domain.format(free_port=free_port(), port=port, other=upstream.base_url)
+    shown = problem(suite.folder / "api-jwt", ZITADEL_DOMAIN=domain)
+    assert shown.startswith("The API can't use the address in ZITADEL_DOMAIN. ")
+    assert told.format(port=port) in shown
+
+
+@pytest.mark.local_zitadel
+@pytest.mark.parametrize("path", [DISCOVERY, ""])
+def test_a_domain_that_redirects_is_reported(path: str, suite: Suite, upstream: Upstream) -> None:
+    upstream.answer(b"", 302, headers={"Location": f"https://a.b{path}"})
+    shown = problem(suite.folder / "api-jwt", ZITADEL_DOMAIN=upstream.base_url)
+    assert f"redirects to https://a.b{path}: set ZITADEL_DOMAIN to where ZITADEL itself" in shown
+
+
+@pytest.mark.local_zitadel
+def test_a_server_that_is_not_zitadel_is_reported(suite: Suite, upstream: Upstream) -> None:
     upstream.answer({"message": "hello"})
-    shown = problem(folder, ZITADEL_DOMAIN=upstream.base_url)
+    shown = problem(suite.folder / "api-jwt", ZITADEL_DOMAIN=upstream.base_url)
     assert "doesn't answer as ZITADEL does (status 200)" in shown
 
 
-def test_external_secure_that_does_not_match_the_scheme_is_reported(
-    scripted_api: tuple[Upstream, Path], tmp_path: Path
+def test_an_issuer_with_https_behind_plain_http_is_reported(
+    scripted_api: tuple[Upstream, Path],
 ) -> None:
     upstream, folder = scripted_api
-    https = upstream.base_url.replace("http", "https")
-    upstream.paths[DISCOVERY] = {"issuer": https}
+    upstream.paths[DISCOVERY] = {"issuer": upstream.base_url.replace("http", "https")}
     assert "turn its setting ExternalSecure off" in problem(folder, token="abc")
+
+
+def test_an_issuer_with_plain_http_behind_https_is_reported(
+    scripted_api: tuple[Upstream, Path], tmp_path: Path
+) -> None:
     context, file = tls(tmp_path)
     secure = Upstream(context)
     plain = secure.base_url.replace("https", "http")
     secure.paths[DISCOVERY] = {"issuer": plain}
     variables = {"ZITADEL_DOMAIN": secure.base_url, "REQUESTS_CA_BUNDLE": str(file)}
-    told = problem(folder, token="abc", **variables)
+    told = problem(scripted_api[1], token="abc", **variables)
     secure.stop()
     assert f"This ZITADEL calls itself {plain}, since its setting ExternalSecure is off" in told
     assert f"set ZITADEL_DOMAIN to {plain}" not in told
@@ -88,31 +96,49 @@ def test_each_problem_with_a_certificate_is_reported(
 
 
 @pytest.mark.local_zitadel
-def test_an_introspection_url_that_is_wrong(suite: Suite, upstream: Upstream) -> None:
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("path", ["/x", "/oauth/v2/token", "/oauth/v2/keys"])
+def test_a_wrong_path_of_the_introspection_url_is_reported(
+    api: str, path: str, suite: Suite
+) -> None:
     issuer = suite.zitadel.issuer
-    right = f"Remove ZITADEL_INTROSPECTION_URL, or correct it: it usually is {issuer}/oauth/v2/int"
-    for url, told in (
-        (f"{issuer}/x", right),
-        (f"{issuer}/oauth/v2/token", right),
-        (f"{issuer}/oauth/v2/keys", right),
-        (upstream.url, "isn't answered"),
+    shown = problem(suite.folder / api, ZITADEL_INTROSPECTION_URL=f"{issuer}{path}")
+    usual = f"{issuer}/oauth/v2/int"
+    assert f"Remove ZITADEL_INTROSPECTION_URL, or correct it: it usually is {usual}" in shown
+
+
+@pytest.mark.local_zitadel
+@pytest.mark.parametrize("api", APIS)
+def test_an_unreachable_introspection_url_is_reported(api: str, suite: Suite) -> None:
+    url = f"http://localhost:{free_port()}"
+    shown = problem(suite.folder / api, ZITADEL_INTROSPECTION_URL=url)
+    assert "The API can't use the address in ZITADEL_INTROSPECTION_URL. " in shown
+
+
+@pytest.mark.local_zitadel
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(
+    ("status", "headers", "told"),
+    [
         (
-            f"http://localhost:{free_port()}",
-            "The API can't use the address in ZITADEL_INTROSPECTION_URL. ",
+            301,
+            {"Location": "https://a.b"},
+            "set ZITADEL_INTROSPECTION_URL to where ZITADEL itself answers",
         ),
-    ):
-        if url == upstream.url:
-            upstream.answer(b"", 301, headers={"Location": "https://a.b"})
-            told = "set ZITADEL_INTROSPECTION_URL to where ZITADEL itself answers"
-        for api in APIS:
-            shown = problem(suite.folder / api, ZITADEL_INTROSPECTION_URL=url)
-            assert told in shown, shown
-    upstream.answer(b"<html>", 200)
-    shown = problem(suite.folder / BASIC, ZITADEL_INTROSPECTION_URL=upstream.url)
-    assert "doesn't answer as ZITADEL's introspection endpoint does (status 200)" in shown
-    upstream.answer(b"", 503)
-    shown = problem(suite.folder / BASIC, ZITADEL_INTROSPECTION_URL=upstream.url)
-    assert "can't answer now (status 503): try again" in shown
+        (200, {}, "doesn't answer as ZITADEL's introspection endpoint does (status 200)"),
+        (503, {}, "can't answer now (status 503): try again"),
+    ],
+)
+def test_an_introspection_url_that_does_not_introspect_is_reported(
+    api: str,
+    status: int,
+    headers: dict[str, str],
+    told: str,
+    suite: Suite,
+    upstream: Upstream,
+) -> None:
+    upstream.answer(b"<html>", status, headers=headers)
+    assert told in problem(suite.folder / api, ZITADEL_INTROSPECTION_URL=upstream.url)
 
 
 def test_a_host_header_that_zitadel_does_not_know_is_reported(

@@ -8,22 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from diagnosing import (
-    ACCEPTED,
-    BASIC,
-    JWT_USER,
-    diagnose,
-    problem,
-    problems,
-    signed,
-    wrong_key,
-)
+from diagnosing import ACCEPTED, BASIC, JWT_USER, diagnose, problem, problems, signed, wrong_key
 from instance import Suite
-from programs import (
-    SCRIPTS,
-    WRONG_CLOCK,
-    run,
-)
+from programs import SCRIPTS, WRONG_CLOCK, run
 from servers import Upstream
 
 

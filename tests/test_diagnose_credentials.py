@@ -7,30 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from diagnosing import (
-    BASIC,
-    diagnose,
-    problem,
-    problems,
-    wrong_key,
-)
+from diagnosing import BASIC, diagnose, problem, problems, wrong_key
 from instance import Suite
 from servers import Upstream
 
 
-def test_a_rejected_secret_is_explained(suite: Suite) -> None:
-    for variables in ({"API_CLIENT_SECRET": "wr0ng-secret"}, {"API_CLIENT_ID": "1"}):
-        lines = diagnose(suite.folder / BASIC, status=1, ahead=0, **variables)
-        assert problems(lines) == [
-            "ZITADEL rejects the API's client id and secret (unauthorized_client). Possible "
-            "causes, the most likely first: API_CLIENT_ID isn't this API's client id, or "
-            "API_CLIENT_SECRET isn't its latest secret: a new one invalidates the previous one; "
-            "the API has the method Private Key JWT, which takes no secret: use api-jwt, or an "
-            "API with the method Basic; the API (the application in ZITADEL's console) or its "
-            "project was deactivated: reactivate it, since new credentials don't help; it was "
-            "deleted; or it belongs to another ZITADEL."
-        ]
-        assert lines[-1] == "Fix this first: the token itself couldn't be checked."
+@pytest.mark.parametrize(
+    ("name", "value"), [("API_CLIENT_SECRET", "wr0ng-secret"), ("API_CLIENT_ID", "1")]
+)
+def test_a_rejected_secret_is_explained(name: str, value: str, suite: Suite) -> None:
+    variables = {name: value}
+    lines = diagnose(suite.folder / BASIC, status=1, ahead=0, **variables)
+    assert problems(lines) == [
+        "ZITADEL rejects the API's client id and secret (unauthorized_client). Possible "
+        "causes, the most likely first: API_CLIENT_ID isn't this API's client id, or "
+        "API_CLIENT_SECRET isn't its latest secret: a new one invalidates the previous one; "
+        "the API has the method Private Key JWT, which takes no secret: use api-jwt, or an "
+        "API with the method Basic; the API (the application in ZITADEL's console) or its "
+        "project was deactivated: reactivate it, since new credentials don't help; it was "
+        "deleted; or it belongs to another ZITADEL."
+    ]
+    assert lines[-1] == "Fix this first: the token itself couldn't be checked."
 
 
 def test_swapped_apis_are_explained(suite: Suite) -> None:

@@ -24,10 +24,7 @@ from diagnosing import (
     token_of,
 )
 from instance import USERS, Suite
-from programs import (
-    APIS,
-    eventually,
-)
+from programs import APIS, eventually
 from servers import Upstream
 
 
@@ -46,12 +43,12 @@ def test_another_projects_id_is_named_as_the_cause(api: str, suite: Suite) -> No
     assert right == told.replace("PROJECT_ID in the environment isn't that project. ", "")
 
 
-def test_a_personal_access_token_reveals_a_wrong_project_id(suite: Suite) -> None:
+@pytest.mark.parametrize("place", ["PROJECT_ID in the environment", "--project-id"])
+def test_a_personal_access_token_reveals_a_wrong_project_id(place: str, suite: Suite) -> None:
     options = ("--project-id", "8")
     lines = diagnose(suite.folder / "api-jwt", *options, status=0, PROJECT_ID="7")
-    for place in ("PROJECT_ID in the environment", "--project-id"):
-        told = f"note     {place} isn't that project: tokens for it aren't active for this API."
-        assert told in lines
+    told = f"note     {place} isn't that project: tokens for it aren't active for this API."
+    assert told in lines
 
 
 def test_an_unknown_project_is_asked_for(suite: Suite) -> None:

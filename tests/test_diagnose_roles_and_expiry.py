@@ -8,18 +8,9 @@ from typing import Any
 
 import pytest
 
-from diagnosing import (
-    ACCEPTED,
-    claims,
-    diagnose,
-    problem,
-    problems,
-    project_of,
-)
+from diagnosing import ACCEPTED, claims, diagnose, problem, problems, project_of
 from instance import Suite
-from programs import (
-    eventually,
-)
+from programs import eventually
 from servers import ROLES, Upstream
 
 

@@ -8,11 +8,7 @@ import requests
 from contract import Contract
 from instance import USERS, new_name
 from local_zitadel import LocalZitadel
-from recorded import (
-    BY_ID,
-    BY_SECRET,
-    changed,
-)
+from recorded import BY_ID, BY_SECRET, changed
 from servers import ROLES
 
 

@@ -9,9 +9,7 @@ import pytest
 
 from contract import Contract
 from instance import Instance
-from recorded import (
-    BY_ID,
-)
+from recorded import BY_ID
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

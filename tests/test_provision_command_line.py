@@ -6,12 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioning import (
-    FOLDERS,
-    TOKEN,
-    Setup,
-    in_process,
-)
+from provisioning import FOLDERS, TOKEN, Setup, in_process
 from servers import Upstream
 
 

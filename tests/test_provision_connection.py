@@ -10,11 +10,7 @@ import requests
 
 from keys import tls
 from programs import free_port
-from provisioning import (
-    TOKEN,
-    Setup,
-    provision,
-)
+from provisioning import TOKEN, Setup, provision
 from servers import DISCOVERY, Upstream
 
 
@@ -51,27 +47,34 @@ def test_plain_http_to_an_https_port_is_reported(offline: Setup, tmp_path: Path)
     assert "can't be reached" in output and "check the address (http:// or https://?)" in output
 
 
-def test_a_certificate_is_trusted_only_if_its_file_is_named(offline: Setup, tmp_path: Path) -> None:
-    context, certificate = tls(tmp_path)
+@pytest.mark.parametrize(
+    ("variable", "bundle", "told"),
+    [
+        ("REQUESTS_CA_BUNDLE", "", "of {url} is signed by an unknown authority: name the"),
+        ("REQUESTS_CA_BUNDLE", "{wrong}", "isn't signed by an authority in {wrong}, which REQ"),
+        ("CURL_CA_BUNDLE", "{wrong}", "isn't signed by an authority in {wrong}, which CURL_CA"),
+        ("REQUESTS_CA_BUNDLE", "/nowhere.pem", "REQUESTS_CA_BUNDLE doesn't name a file with cert"),
+        ("CURL_CA_BUNDLE", os.devnull, "CURL_CA_BUNDLE doesn't name a file with certificates"),
+        ("REQUESTS_CA_BUNDLE", "{right}", "doesn't accept the administrator's token"),
+    ],
+)
+def test_a_certificate_is_trusted_only_if_its_file_is_named(
+    variable: str, bundle: str, told: str, offline: Setup, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     other.mkdir()
+    context, right = tls(tmp_path)
+    _, wrong = tls(other, "127.0.0.2")
     upstream = Upstream(context)
     upstream.paths[DISCOVERY] = {"issuer": upstream.base_url}
     upstream.answer({"code": "unauthenticated"}, 401)
-    _, wrong = tls(other, "127.0.0.2")
-    unknown = f"The certificate of {upstream.base_url} is signed by an unknown authority: name the"
-    for variable, bundle, told in (
-        ("REQUESTS_CA_BUNDLE", "", unknown),
-        ("REQUESTS_CA_BUNDLE", str(wrong), f"isn't signed by an authority in {wrong}, which REQ"),
-        ("CURL_CA_BUNDLE", str(wrong), f"isn't signed by an authority in {wrong}, which CURL_CA"),
-        ("REQUESTS_CA_BUNDLE", "/nowhere.pem", "REQUESTS_CA_BUNDLE doesn't name a file with cert"),
-        ("CURL_CA_BUNDLE", os.devnull, "CURL_CA_BUNDLE doesn't name a file with certificates"),
-        ("REQUESTS_CA_BUNDLE", str(certificate), "doesn't accept the administrator's token"),
-    ):
-        bundles = {"REQUESTS_CA_BUNDLE": "", variable: bundle}
-        output = offline.run(status=2, domain=upstream.base_url, **bundles)
-        assert told in output and "/nowhere.pem" not in output
+
+    bundles = {"REQUESTS_CA_BUNDLE": "", variable: bundle.format(right=right, wrong=wrong)}
+    output = offline.run(status=2, domain=upstream.base_url, **bundles)
+
     upstream.stop()
+    assert told.format(wrong=wrong, url=upstream.base_url) in output
+    assert "/nowhere.pem" not in output
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,7 @@ from pathlib import Path
 import pytest
 
 from instance import PROJECTS
-from provisioning import (
-    ORGANIZATION,
-    Setup,
-    lines,
-    provision,
-)
+from provisioning import ORGANIZATION, Setup, lines, provision
 from servers import Upstream
 
 

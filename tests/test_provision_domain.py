@@ -11,10 +11,7 @@ import pytest
 import requests
 
 from keys import tls
-from provisioning import (
-    Setup,
-    provision,
-)
+from provisioning import Setup, provision
 from servers import DISCOVERY, Upstream
 
 

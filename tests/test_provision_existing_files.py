@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provisioning import (
-    Setup,
-    lines,
-)
+from provisioning import Setup, lines
 
 
 @pytest.mark.parametrize("address", ["http://localhost:5001", "http://x/'${HOME}\\' #\n\t"])

@@ -12,14 +12,7 @@ import pytest
 
 from local_zitadel import local_zitadel
 from programs import ROOT, SCRIPTS, run, running_api
-from provisioning import (
-    FILES,
-    FOLDERS,
-    IGNORED,
-    Setup,
-    lines,
-    provision,
-)
+from provisioning import FILES, FOLDERS, IGNORED, Setup, lines, provision
 
 
 def test_the_first_run_creates_everything_and_tests_it(shared_setup: Setup) -> None:
@@ -34,35 +27,43 @@ def test_the_first_run_creates_everything_and_tests_it(shared_setup: Setup) -> N
     shared_setup.check_no_secret_in(ended.stdout + ended.stderr)
 
 
-def test_only_their_owner_can_read_the_files(provisioned: Setup) -> None:
-    for name in FILES - IGNORED:
-        file = provisioned.directory / name
-        if os.name == "posix":
-            assert file.stat().st_mode & 0o777 == 0o600
-        if file.name == ".env":
-            assert file.read_text().startswith("# Written by provision.py on ")
-            assert file.read_text().splitlines()[0].endswith(f" for {provisioned.domain}")
+@pytest.mark.parametrize("name", sorted(FILES - IGNORED))
+def test_only_their_owner_can_read_the_files(name: str, provisioned: Setup) -> None:
+    file = provisioned.directory / name
+    if os.name == "posix":
+        assert file.stat().st_mode & 0o777 == 0o600
+    if file.name == ".env":
+        assert file.read_text().startswith("# Written by provision.py on ")
+        assert file.read_text().splitlines()[0].endswith(f" for {provisioned.domain}")
 
 
+@pytest.mark.parametrize(
+    ("folder", "variables"),
+    [
+        ("api-jwt", "API_PRIVATE_KEY_FILE"),
+        ("api-basic-authentication", "API_CLIENT_ID API_CLIENT_SECRET"),
+        ("service-user-jwt", "PROJECT_ID API_BASE_URL CLIENT_PRIVATE_KEY_FILE_PATH"),
+        ("service-user-client-credentials", "PROJECT_ID API_BASE_URL CLIENT_ID CLIENT_SECRET"),
+        ("service-user-pat", "PROJECT_ID API_BASE_URL PERSONAL_ACCESS_TOKEN"),
+    ],
+)
 def test_each_env_file_contains_only_what_its_folder_requires(
-    provisioned: Setup,
+    folder: str, variables: str, provisioned: Setup
 ) -> None:
-    client = {"ZITADEL_DOMAIN", "PROJECT_ID", "API_BASE_URL"}
-    for folder, expected in {
-        "api-jwt": {"ZITADEL_DOMAIN", "API_PRIVATE_KEY_FILE"},
-        "api-basic-authentication": {"ZITADEL_DOMAIN", "API_CLIENT_ID", "API_CLIENT_SECRET"},
-        "service-user-jwt": client | {"CLIENT_PRIVATE_KEY_FILE_PATH"},
-        "service-user-client-credentials": client | {"CLIENT_ID", "CLIENT_SECRET"},
-        "service-user-pat": client | {"PERSONAL_ACCESS_TOKEN"},
-    }.items():
-        assert provisioned.env(folder).keys() == expected
-        # Nothing here needs quotes, and docker's --env-file would keep them.
-        assert not re.search("['\"]", (provisioned.directory / folder / ".env").read_text())
-    for file, kind in {
-        "api-jwt/api-key-file.json": "application",
-        "service-user-jwt/client-key-file.json": "serviceaccount",
-    }.items():
-        assert json.loads((provisioned.directory / file).read_text())["type"] == kind
+    assert provisioned.env(folder).keys() == {"ZITADEL_DOMAIN", *variables.split()}
+    # Nothing here needs quotes, and docker's --env-file would keep them.
+    assert not re.search("['\"]", (provisioned.directory / folder / ".env").read_text())
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [
+        ("api-jwt/api-key-file.json", "application"),
+        ("service-user-jwt/client-key-file.json", "serviceaccount"),
+    ],
+)
+def test_each_key_file_is_of_the_right_type(file: str, kind: str, provisioned: Setup) -> None:
+    assert json.loads((provisioned.directory / file).read_text())["type"] == kind
 
 
 def test_other_roles_are_created_assigned_and_tested(setup: Setup) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +10,7 @@ import time
 import pytest
 
 from programs import ROOT, environment, run
-from provisioning import (
-    FILES,
-    Setup,
-    lines,
-)
+from provisioning import FILES, Setup, lines
 from servers import Upstream
 
 KILLED = """
@@ -66,17 +61,18 @@ def test_a_run_makes_no_more_changes_than_those(setup: Setup) -> None:
     assert len(lines(ended.stdout, "proved")) == 5
 
 
-def test_a_killed_run_leaves_no_half_written_file(setup: Setup) -> None:
-    for wanted in ("created  project", "written  service-user-jwt/.env", "proved   api-jwt"):
-        command = [sys.executable, "provision.py", *setup.options()]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout
-            while not (line := process.stdout.readline()).startswith(wanted):
-                assert line, wanted
-            process.kill()
-        setup.check_no_file_is_half_written()
-        setup.run("--delete", "--yes")
-        shutil.rmtree(setup.directory)
+@pytest.mark.parametrize(
+    "line", ["created  project", "written  service-user-jwt/.env", "proved   api-jwt"]
+)
+def test_a_killed_run_leaves_no_half_written_file(line: str, setup: Setup) -> None:
+    command = [sys.executable, "provision.py", *setup.options()]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        while not (printed := process.stdout.readline()).startswith(line):
+            assert printed, line
+        process.kill()
+    setup.check_no_file_is_half_written()
+    setup.run("--delete", "--yes")
 
 
 def test_an_interrupted_run_says_what_it_has_changed(

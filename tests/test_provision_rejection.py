@@ -7,11 +7,7 @@ from pathlib import Path
 import pytest
 
 from instance import PROJECTS, new_name
-from provisioning import (
-    ORGANIZATION,
-    TOKEN,
-    Setup,
-)
+from provisioning import ORGANIZATION, TOKEN, Setup
 from servers import Upstream
 
 

@@ -8,11 +8,7 @@ from pathlib import Path
 import pytest
 
 from local_zitadel import local_zitadel
-from provisioning import (
-    Setup,
-    lines,
-    provision,
-)
+from provisioning import Setup, lines, provision
 
 
 def test_a_second_run_changes_nothing(provisioned: Setup) -> None:
