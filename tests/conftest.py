@@ -70,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Choose, for a ZITADEL that was given, the tests that use one and can do with any."""
+    """Keep only the tests that run on any ZITADEL, if one is named."""
     if config.option.zitadel_domain is None:
         return
 
@@ -84,7 +84,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def instance(pytestconfig: pytest.Config) -> Iterator[Instance]:
-    """Provide the ZITADEL that was given, or a local one."""
+    """Provide the ZITADEL of --zitadel-domain, or a local one."""
     if pytestconfig.option.zitadel_domain is None:
         with local_zitadel() as zitadel:
             yield zitadel
@@ -147,7 +147,7 @@ def base_url(request: pytest.FixtureRequest, suite: Suite) -> Iterator[str]:
 
 @pytest.fixture
 def add_user(instance: Instance) -> Iterator[Callable[[], str]]:
-    """Provide a function that makes a service user without a role and returns its id."""
+    """Provide a function that creates a service account without a role and returns its id."""
     made = []
 
     def add() -> str:
@@ -199,13 +199,13 @@ def zitadel() -> Iterator[LocalZitadel]:
 
 @pytest.fixture
 def setup(zitadel: LocalZitadel, tmp_path: Path) -> Setup:
-    """Provide the local ZITADEL, and a directory that doesn't exist yet."""
+    """Provide a local-zitadel, a new project's name, and a directory that doesn't exist yet."""
     return Setup(zitadel.issuer, zitadel.token_file, tmp_path / "folders", new_name())
 
 
 @pytest.fixture
 def shared_setup(instance: Instance, tmp_path: Path) -> Iterator[Setup]:
-    """Provide the ZITADEL that the tests share, and a project's name of its own."""
+    """Provide the same on any ZITADEL; what is created there is deleted afterwards."""
     directory = tmp_path / "folders"
     with instance.new_project(directory) as project:
         yield Setup(instance.issuer, instance.token_file, directory, project)
@@ -213,7 +213,7 @@ def shared_setup(instance: Instance, tmp_path: Path) -> Iterator[Setup]:
 
 @pytest.fixture(scope="module")
 def provisioned(instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
-    """Provide a directory that was provisioned; what a test changes there, it has repaired."""
+    """Provide a provisioned directory; a test that changes it repairs it by another run."""
     directory = tmp_path_factory.mktemp("provisioned")
     with instance.new_project(directory) as project:
         setup = Setup(instance.issuer, instance.token_file, directory, project)
@@ -223,7 +223,7 @@ def provisioned(instance: Instance, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def offline(tmp_path: Path) -> Setup:
-    """Provide a token and a directory, and no ZITADEL."""
+    """Provide a token file and a directory, and an address where no ZITADEL answers."""
     token_file = tmp_path / "admin.pat"
     token_file.write_text(f"{TOKEN}\n")
     return Setup(f"http://localhost:{free_port()}", token_file, tmp_path / "folders")
@@ -231,7 +231,7 @@ def offline(tmp_path: Path) -> Setup:
 
 @pytest.fixture
 def scripted_zitadel(upstream: Upstream, offline: Setup) -> Upstream:
-    """Provide a ZITADEL that is one by its discovery document only; `offline` is for it."""
+    """Provide a scripted ZITADEL with a discovery document, which `offline` then names."""
     offline.domain = upstream.base_url
     upstream.paths[DISCOVERY] = {"issuer": upstream.base_url}
     return upstream
@@ -242,7 +242,7 @@ def scripted_zitadel(upstream: Upstream, offline: Setup) -> Upstream:
 
 @pytest.fixture(scope="module")
 def replayed() -> Iterator[tuple[LocalZitadel, Contract]]:
-    """Provide a local-zitadel in which everything has been created and nothing removed yet."""
+    """Provide a local-zitadel to which every recorded request up to introspection was sent."""
     with local_zitadel() as server:
         contract = Contract(server.issuer, server.admin_pat)
         for case in BY_ID.values():

@@ -103,7 +103,7 @@ class Instance:
 
     @contextmanager
     def new_project(self, directory: Path) -> Iterator[str]:
-        """Give a new project's name; finally delete all that provision.py created under it."""
+        """Yield a new project's name; finally delete all that provision.py created under it."""
         name = new_name()
         try:
             yield name
@@ -123,5 +123,5 @@ class Suite(NamedTuple):
 
 
 def new_name() -> str:
-    """Return a name that nothing has yet."""
+    """Return a name that nothing else has."""
     return "tests-" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(12))

@@ -22,7 +22,7 @@ def failure(contract: Contract, case: dict[str, Any]) -> str:
 
 @pytest.fixture
 def active(replayed: tuple[LocalZitadel, Contract]) -> tuple[Contract, dict[str, Any]]:
-    """Give a contract, and a case that it passes unchanged."""
+    """Provide a run through the cases, and a case that passes unchanged."""
     contract, case = replayed[1], deepcopy(BY_ID["introspect/basic/client-credentials-token"])
     contract.run(case)
     return contract, case

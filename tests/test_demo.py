@@ -1,4 +1,4 @@
-"""demo.py, run as a stranger runs it."""
+"""demo.py as a newcomer runs it: the table, wrong statuses, interruptions, --use-env."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNREADABLE = "PERSONAL_ACCESS_TOKEN=poison".encode("utf-16")
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Return a clone whose folders all hold `.env` files that would lead astray."""
+    """Provide a clone whose folders all contain misleading `.env` files."""
     copied = clone(tmp_path / "clone")
     for folder in (".", *APIS, *SCRIPTS):
         (copied / folder / ".env").write_text(POISON)

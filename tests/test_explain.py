@@ -1,4 +1,4 @@
-"""demo.py --explain: the lecture, run as a stranger runs it."""
+"""demo.py --explain: its chapters, what they show, and that they show no secret."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from recorded import BY_ID
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give each case."""
+    """Run a test with each recorded case."""
     if "case" in metafunc.fixturenames:
         domain = metafunc.config.getoption("--zitadel-domain") or ""
         chosen = list(BY_ID.values())
@@ -25,7 +25,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def contract(instance: Instance) -> Iterator[Contract]:
-    """Give one run through the cases, in their order."""
+    """Provide one run through the cases, in their order."""
     contract = Contract(instance.issuer, instance.admin_pat, wait=instance.lags)
     yield contract
     contract.clean_up()

@@ -1,4 +1,4 @@
-"""The whole suite, as its users run it: processes, folders copied out alone, `.env` files."""
+"""The whole suite: every client calls every API, each in its own process and folder."""
 
 from __future__ import annotations
 
