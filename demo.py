@@ -6,40 +6,41 @@ files are neither read nor changed, unless --use-env is given; then the ZITADEL 
 With --explain it shows and explains each kind of exchange between client, API and ZITADEL.
 """
 
+import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036 - for those who have an older one
+    sys.exit("demo.py requires Python 3.10 or newer, but this is " + sys.version.split()[0])
+
 import argparse
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import requests
 from dotenv import dotenv_values
 
-ROOT = Path(__file__).resolve().parent
-APIS = ("api-jwt", "api-basic-authentication")
-SCRIPTS = {
-    "service-user-jwt": "jwt-profile-token-generator.py",
-    "service-user-client-credentials": "client-credentials-token-generator.py",
-    "service-user-pat": "call-api-with-pat.py",
-}
-ROUTES = ("/api/public", "/api/private", "/api/private-scoped")
+from tools.connection import session_for
+from tools.processes import (
+    RUN_SECONDS,
+    DemoError,
+    Environment,
+    free_port,
+    run,
+    running,
+)
+from tools.suite import APIS, CLIENTS, FOLDERS, ROOT, ROUTES, Folder
+from tools.terminal import complain, prepare, say
+from tools.zitadel import ORGANIZATION, USERS, Zitadel
+
+PAT = CLIENTS[-1]
 WITHOUT_ROLE = "service account without the role"
 START_SECONDS = 20
-RUN_SECONDS = 60
-
-Environment = dict[str, str]
-
-
-class DemoError(Exception):
-    """A part of the suite didn't start or failed; the message says which and why."""
 
 
 class Row(NamedTuple):
@@ -53,6 +54,7 @@ class Row(NamedTuple):
 
 def main() -> int:
     """Run the suite; return 0 if every status is as expected, 1 if one isn't, 2 on failure."""
+    prepare()
     parser = argparse.ArgumentParser(description="Run all six combinations and show a table.")
     way = parser.add_mutually_exclusive_group()
     way.add_argument(
@@ -69,7 +71,7 @@ def main() -> int:
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
     started_at = time.monotonic()
-    print("Starting everything and calling each API as each service account ...", flush=True)
+    say("Starting everything and calling each API as each service account ...")
     try:
         with ExitStack() as stack:
             root, environments = ROOT, {}
@@ -78,24 +80,23 @@ def main() -> int:
                 environments = stack.enter_context(local_zitadel(root))
             proxy = None
             if arguments.explain:
-                sys.path.append(str(ROOT / "local-zitadel"))
-                from explain import lecture
+                from tools.explain import lecture
 
                 proxy = stack.enter_context(lecture(environments))
             rows: list[Row] = []
             for api in APIS:
-                environment = environments.get(api, {})
-                base_url = stack.enter_context(running_api(root / api, environment))
+                environment = environments.get(api.name, {})
+                base_url = stack.enter_context(running_api(root / api.name, environment))
                 if proxy:
                     proxy.api, base_url = base_url, proxy.url
-                rows += call_as_everyone(root, api, base_url, environments)
+                rows += call_as_everyone(root, api.name, base_url, environments)
             if proxy:
                 proxy.lecture.end()
     except DemoError as error:
-        print(error, file=sys.stderr)
+        complain(str(error))
         return 2
     except KeyboardInterrupt:
-        print("Interrupted; everything has been stopped.", file=sys.stderr)
+        complain("Interrupted; everything has been stopped.")
         return 130
     except BrokenPipeError:  # the pager was left before the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -103,9 +104,9 @@ def main() -> int:
     print_table(rows)
     right = all(row.statuses == row.expected for row in rows)
     verdict = "Every status is as expected" if right else "A status is NOT as expected"
-    print(f"\n{verdict}. {time.monotonic() - started_at:.1f} s")
+    say(f"\n{verdict}. {time.monotonic() - started_at:.1f} s")
     if use_env:
-        print("Not tried with --use-env: a service account without the role read:messages.")
+        say("Not tried with --use-env: a service account without the role read:messages.")
     return 0 if right else 1
 
 
@@ -123,10 +124,10 @@ def local_zitadel(directory: Path) -> Iterator[dict[str, Environment]]:
         issuer = process.stdout.readline().split()[-1:]
         if not issuer or not issuer[0].startswith("http://"):
             raise DemoError("local-zitadel didn't start.")
-        for folder in (*APIS, *SCRIPTS):
-            (directory / folder).mkdir()
-            for file in (ROOT / folder).glob("*.py"):
-                shutil.copy(file, directory / folder)
+        for folder in FOLDERS:
+            (directory / folder.name).mkdir()
+            for file in (ROOT / folder.name).glob("*.py"):
+                shutil.copy(file, directory / folder.name)
         yield provision(issuer[0], token_file, directory)
 
 
@@ -142,38 +143,27 @@ def provision(issuer: str, token_file: Path, directory: Path) -> dict[str, Envir
         "FLASK_SKIP_DOTENV": "1",
     }
     environments = {}
-    for folder in (*APIS, *SCRIPTS):
-        values = dotenv_values(directory / folder / ".env", interpolate=False)
-        for name in ("API_PRIVATE_KEY_FILE", "CLIENT_PRIVATE_KEY_FILE_PATH"):
-            if name in values:
-                values[name] = str(directory / folder / str(values[name]))
-        environments[folder] = optional | {name: value or "" for name, value in values.items()}
-    environments[WITHOUT_ROLE] = environments["service-user-pat"] | {
-        "PERSONAL_ACCESS_TOKEN": token_without_role(issuer, token_file.read_text().strip())
+    for folder in FOLDERS:
+        place = directory / folder.name
+        values = dotenv_values(place / ".env", interpolate=False)
+        if folder.key_file:
+            values[folder.variable] = str(place / folder.key_file)
+        environments[folder.name] = optional | {name: value or "" for name, value in values.items()}
+    environments[WITHOUT_ROLE] = environments[PAT.name] | {
+        PAT.variable: token_without_role(issuer, token_file.read_text().strip())
     }
     return environments
 
 
 def token_without_role(issuer: str, admin_token: str) -> str:
     """Create a service account without a role and return one of its personal access tokens."""
-    with requests.Session() as session:
-        session.trust_env = False
-        session.headers["Authorization"] = f"Bearer {admin_token}"
-
-        def call(method: str, path: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
-            response = session.request(method, f"{issuer}{path}", json=content, timeout=10)
-            if response.status_code != 200:
-                raise DemoError(f"local-zitadel rejected {path} with {response.status_code}.")
-            answer: dict[str, Any] = response.json()
-            return answer
-
-        service = "/zitadel.user.v2.UserService"
-        organization = call("GET", "/management/v1/orgs/me")["org"]["id"]
-        name = "without-role"
-        user = {"organizationId": organization, "username": name, "machine": {"name": name}}
-        user_id = call("POST", f"{service}/CreateUser", user)["id"]
-        token = {"userId": user_id, "expirationDate": "2090-01-01T00:00:00Z"}
-        return str(call("POST", f"{service}/AddPersonalAccessToken", token)["token"])
+    zitadel = Zitadel(issuer, admin_token)
+    organization = zitadel.call(ORGANIZATION)["org"]["id"]
+    name = "without-role"
+    user = {"organizationId": organization, "username": name, "machine": {"name": name}}
+    user_id = zitadel.call(f"{USERS}/CreateUser", user)["id"]
+    token = {"userId": user_id, "expirationDate": "2090-01-01T00:00:00Z"}
+    return str(zitadel.call(f"{USERS}/AddPersonalAccessToken", token)["token"])
 
 
 @contextmanager
@@ -182,11 +172,8 @@ def running_api(folder: Path, environment: Environment) -> Iterator[str]:
     port = free_port()
     command = ["-m", "flask", "--app", "server", "run", "--port", str(port)]
     base_url = f"http://localhost:{port}"
-    with (
-        running(folder.name, command, folder, environment) as process,
-        requests.Session() as session,
-    ):
-        session.trust_env = False
+    with running(folder.name, command, folder, environment) as process:
+        session = session_for(base_url)
         end = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -203,98 +190,36 @@ def call_as_everyone(
     root: Path, api: str, base_url: str, environments: dict[str, Environment]
 ) -> Iterator[Row]:
     """Call every route of an API as each service account, without a token, and with a wrong one."""
-    for caller in SCRIPTS:
-        statuses = call_with_script(root / caller, base_url, environments.get(caller, {}))
-        yield Row(api, caller, statuses, [200, 200, 200])
+    for client in CLIENTS:
+        statuses = call_with_script(root, client, base_url, environments.get(client.name, {}))
+        yield Row(api, client.name, statuses, [200, 200, 200])
     if WITHOUT_ROLE in environments:
-        folder = root / "service-user-pat"
-        statuses = call_with_script(folder, base_url, environments[WITHOUT_ROLE])
+        statuses = call_with_script(root, PAT, base_url, environments[WITHOUT_ROLE])
         yield Row(api, WITHOUT_ROLE, statuses, [200, 200, 403])
     yield Row(api, "no token", call_directly(base_url, {}), [200, 401, 401])
     wrong = {"Authorization": "Bearer wrong"}
     yield Row(api, "a wrong token", call_directly(base_url, wrong), [200, 401, 401])
 
 
-def call_with_script(folder: Path, base_url: str, environment: Environment) -> list[int]:
+def call_with_script(
+    root: Path, client: Folder, base_url: str, environment: Environment
+) -> list[int]:
     """Run a service account's script in its folder and return the statuses that it printed."""
-    script = SCRIPTS[folder.name]
-    ended = run([script], folder, environment | {"API_BASE_URL": base_url})
+    ended = run([client.program], root / client.name, {**environment, "API_BASE_URL": base_url})
     answers = dict(line.split()[:2] for line in ended.stdout.splitlines() if line.startswith("/"))
-    if list(answers) != list(ROUTES):
-        raise DemoError(f"{folder.name}/{script} failed:\n{ended.stdout}{ended.stderr}")
+    if tuple(answers) != ROUTES:
+        where = f"{client.name}/{client.program}"
+        raise DemoError(f"{where} failed:\n{ended.stdout}{ended.stderr}")
     return [int(answers[route]) for route in ROUTES]
 
 
 def call_directly(base_url: str, headers: dict[str, str]) -> list[int]:
     """Call the routes with these headers and return the statuses."""
-    with requests.Session() as session:
-        session.trust_env = False
+    with session_for(base_url) as session:
         return [
             session.get(f"{base_url}{route}", headers=headers, timeout=RUN_SECONDS).status_code
             for route in ROUTES
         ]
-
-
-@contextmanager
-def running(
-    name: str, command: list[str], folder: Path, environment: Environment
-) -> Iterator["subprocess.Popen[str]"]:
-    """Run a Python program alongside this one; show its log if something fails, and end it."""
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=folder,
-            env=clean_environment() | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-        try:
-            yield process
-        except DemoError:
-            log.seek(0)
-            print(f"--- log of {name}\n{log.read()}---", file=sys.stderr)
-            raise
-        finally:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            process.communicate()
-
-
-def run(
-    command: list[str], folder: Path, environment: Environment
-) -> "subprocess.CompletedProcess[str]":
-    """Run a Python program to its end."""
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=folder,
-        env=clean_environment() | environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=RUN_SECONDS,
-    )
-
-
-def clean_environment() -> Environment:
-    """Return this process's environment without variables that could mislead Flask or requests."""
-    bad = ("FLASK_", "WERKZEUG_", "PYTHONSAFEPATH", "PYTHONINSPECT", "PYTHONIOENCODING")
-    environment = {k: value for k, value in os.environ.items() if not k.startswith(bad)}
-    loopback = "localhost,127.0.0.1,::1"
-    for name in ("NO_PROXY", "no_proxy"):
-        environment[name] = ",".join(filter(None, [environment.get(name), loopback]))
-    return environment
-
-
-def free_port() -> int:
-    """Return a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def print_table(rows: list[Row]) -> None:
@@ -304,12 +229,12 @@ def print_table(rows: list[Row]) -> None:
     for row in rows:
         if row.api != api:
             api = row.api
-            print(f"{api:<{width + 2}}", *(f"{route:>20}" for route in ROUTES), sep="")
+            say(f"{api:<{width + 2}}" + "".join(f"{route:>20}" for route in ROUTES))
         cells = [
             str(status) if status == right else f"{status}, not {right}"
             for status, right in zip(row.statuses, row.expected, strict=True)
         ]
-        print(f"  {row.caller:<{width}}", *(f"{cell:>20}" for cell in cells), sep="")
+        say(f"  {row.caller:<{width}}" + "".join(f"{cell:>20}" for cell in cells))
 
 
 if __name__ == "__main__":

@@ -101,8 +101,8 @@ class TokenIntrospection:
         if self._connections.process != os.getpid():
             self._connections = self._connect()
         _, session, options, slots, probe, where = self._connections
-        # While ZITADEL is silent, one caller at a time finds out when it is back: all of
-        # them would occupy all threads of this API.
+        # While ZITADEL is silent, one caller at a time finds out when it is back; more
+        # would occupy every thread.
         if self._timeouts >= SILENT_AFTER:
             slots = probe
 

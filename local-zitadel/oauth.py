@@ -310,7 +310,7 @@ class LocalZitadel:
             )
             raise oauth_error("invalid_request", description, "the scope is missing")
         if not user.is_active:
-            reason = f"service account {user.id} is deactivated"
+            reason = f"service account {user.id} is deactivated or locked"
             raise oauth_error("invalid_request", "Errors.User.NotActive", reason)
         scopes = [scope for scope in requested if scope in KNOWN_SCOPES or OPEN_SCOPE.match(scope)]
         projects = [match[1] for match in map(PROJECT_AUDIENCE.fullmatch, scopes) if match]
@@ -371,6 +371,8 @@ class LocalZitadel:
             return inactive(str(error))
         except BadAssertionError as error:
             raise oauth_error("unauthorized_client", reason=str(error)) from None
+        if api.problem:
+            raise oauth_error("unauthorized_client", reason=api.problem)
         jwt_problem = self._jwt_problem(text) if text.count(".") == 2 else ""
         token, problem = self.state.find_token(text)
         if jwt_problem or token is None or problem:
@@ -424,7 +426,7 @@ class LocalZitadel:
             claims[f"{OWNER_SCOPE}:name"] = user.organization.name
             claims[f"{OWNER_SCOPE}:primary_domain"] = user.organization.domain
         assigned = self.state.find(RoleAssignment, user=user, project=api.project)
-        if assigned:
+        if assigned and assigned.is_active:
             prefix, organization = len(ROLE_SCOPE), assigned.organization
             requested = [scope[prefix:] for scope in scopes if scope.startswith(ROLE_SCOPE)]
             granted = {

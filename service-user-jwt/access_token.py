@@ -33,7 +33,6 @@ class TokenError(requests.RequestException):
     Attributes:
         status: the HTTP status of ZITADEL's answer, None without an answer.
         error: the error code in it (RFC 6749, section 5.2), None without one.
-        description: the error_description in it, None without one.
         description: the `error_description` in it, None without one.
         temporary: True if a later try may succeed, since ZITADEL is away; False if
             somebody has to do something, for example because a key was revoked.
@@ -182,11 +181,12 @@ class AccessToken(AuthBase):
             is_temporary = isinstance(error, AWAY) and not is_refused
             raise TokenError(message, temporary=is_temporary) from error
 
-        token, lifetime = answer.get("access_token"), answer.get("expires_in")
+        token: Any = answer.get("access_token")
+        lifetime: Any = answer.get("expires_in")
         is_token = isinstance(token, str) and B64TOKEN.fullmatch(token)
         is_number = isinstance(lifetime, (int, float)) and 0 < lifetime < 1e9
         if response.status_code == 200 and is_token and is_number:
-            return str(token), float(str(lifetime))
+            return token, lifetime
 
         status = response.status_code
         code, description = answer.get("error"), answer.get("error_description")

@@ -29,8 +29,7 @@ from requests.auth import HTTPBasicAuth
 
 from contract import Contract
 from diagnosing import BASIC, claims
-from instance import Instance, new_name
-from instance import Suite as Suite
+from instance import Instance, Suite, new_name
 from introspection import TokenIntrospection
 from local_zitadel import LocalZitadel, local_zitadel
 from programs import APIS, SCRIPTS, copy_folder, free_port, running_api

@@ -24,7 +24,11 @@ BASIC = "api-basic-authentication"
 NO_PAT = {"PERSONAL_ACCESS_TOKEN": "no-token"}
 ACCEPTED = "An API with these settings accepts this token."
 FIRST = "the most likely cause first"
-GONE = "its user was deactivated or deleted; or another ZITADEL issued it."
+DEAD = (
+    "its user was deleted, or deactivated or locked, after which tokens stay dead even if that is"
+)
+RESTARTED = "local-zitadel was restarted, which forgets everything: run provision.py again; "
+GONE = f"{RESTARTED}{DEAD} undone: get a new one; or another ZITADEL issued it."
 PERSONAL = "it has expired or was removed; it wasn't copied whole; " + GONE
 
 

@@ -94,12 +94,15 @@ class Instance:
     def is_listed(self, project: str) -> bool:
         """Return whether what provision.py creates is in ZITADEL's lists, the last things too."""
         query = {"projectName": project, "method": "TEXT_FILTER_METHOD_EQUALS"}
-        queries = [(f"{PROJECTS}/ListProjects", {"filters": [{"projectNameFilter": query}]})]
-        for folder in SCRIPTS:
-            query = {"userName": f"{folder}-{project}", "method": "TEXT_QUERY_METHOD_EQUALS"}
-            queries.append((f"{USERS}/ListUsers", {"queries": [{"userNameQuery": query}]}))
-        answers = [self.call(path, content) for path, content in queries]
-        return all("projects" in answer or "result" in answer for answer in answers)
+        body = {"filters": [{"projectNameFilter": query}]}
+        projects = self.call(f"{PROJECTS}/ListProjects", body).get("projects", [])
+        names = [f"{folder}-{one['projectId']}" for one in projects for folder in SCRIPTS]
+        queries = [{"userName": name, "method": "TEXT_QUERY_METHOD_EQUALS"} for name in names]
+        answers = [
+            self.call(f"{USERS}/ListUsers", {"queries": [{"userNameQuery": query}]})
+            for query in queries
+        ]
+        return bool(projects) and all("result" in answer for answer in answers)
 
     @contextmanager
     def new_project(self, directory: Path) -> Iterator[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from dotenv import dotenv_values
 
-from diagnosing import ACCEPTED, BASIC, PAT_USER, diagnose, project_of, token_of
+from diagnosing import ACCEPTED, BASIC, JWT_USER, PAT_USER, diagnose, project_of, token_of
 from instance import Suite
-from programs import APIS, ROOT, SCRIPTS, run
+from programs import APIS, ROOT, SCRIPTS, copy_folder, run
 from servers import Upstream
 
 
@@ -103,3 +105,27 @@ def test_a_token_that_is_not_utf_8_is_reported(
 ) -> None:
     (line,) = diagnose(scripted_api[1], token="abc\u00fc".encode(encoding), status=4)
     assert line == "Standard input isn't UTF-8 text: save the file of the token as UTF-8."
+
+
+def test_where_each_setting_comes_from(suite: Suite) -> None:
+    secret = str(dotenv_values(suite.folder / BASIC / ".env")["API_CLIENT_SECRET"])
+    lines = diagnose(suite.folder / BASIC, status=0, API_CLIENT_SECRET=secret)
+    place = suite.folder / BASIC / ".env"
+    assert f"ok       ZITADEL_DOMAIN, API_CLIENT_ID come from {place}." in lines
+    assert "ok       API_CLIENT_SECRET comes from the environment." in lines
+
+
+def test_an_app_of_ones_own_gets_no_notes_about_the_samples_folders(
+    suite: Suite, tmp_path: Path
+) -> None:
+    variables = dotenv_values(suite.folder / BASIC / ".env")
+    for name in (BASIC, *SCRIPTS):
+        copy_folder(name, tmp_path)
+    (tmp_path / JWT_USER / ".env").write_text("PROJECT_ID=7\n")
+    (tmp_path / PAT_USER / ".env").write_text("PERSONAL_ACCESS_TOKEN=the-samples-own\n")
+    own: dict[str, Any] = dict(variables)
+
+    lines = diagnose(tmp_path / BASIC, token="wrong", **own)
+
+    assert "PROJECT_ID in" not in " ".join(lines) and PAT_USER not in " ".join(lines)
+    assert "set PERSONAL_ACCESS_TOKEN" in str(diagnose(tmp_path / BASIC, status=2, **own))

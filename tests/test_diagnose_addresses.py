@@ -19,7 +19,7 @@ from servers import DISCOVERY, Upstream
     [
         ("http://localhost:{free_port}", "can't be reached"),
         ("http://127.0.0.1:{port}", "but not under its own domain"),
-        ("https://localhost:{port}", "doesn't speak https: is it http:// instead?"),
+        ("https://localhost:{port}", "check the address in ZITADEL_DOMAIN"),
         ("{other}", "calls itself http://localhost:{port}: set ZITADEL_DOMAIN to that."),
     ],
 )
@@ -74,9 +74,9 @@ def test_an_issuer_with_plain_http_behind_https_is_reported(
 @pytest.mark.parametrize(
     ("host", "days", "bundle", "told"),
     [
-        ("127.0.0.1", (-1, 1), "", "signed by an unknown authority: name the file"),
-        ("127.0.0.1", (-3, -1), "certificate.pem", "has expired: renew it"),
-        ("127.0.0.2", (-1, 1), "certificate.pem", "is for another host"),
+        ("127.0.0.1", (-1, 1), "", "(self-signed certificate): set REQUESTS_CA_BUNDLE to a file"),
+        ("127.0.0.1", (-3, -1), "certificate.pem", "(certificate has expired): renew it"),
+        ("127.0.0.2", (-1, 1), "certificate.pem", "use a name that it contains"),
     ],
 )
 def test_each_problem_with_a_certificate_is_reported(

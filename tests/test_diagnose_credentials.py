@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from diagnosing import BASIC, diagnose, problem, problems, wrong_key
+from diagnosing import BASIC, RESTARTED, diagnose, problem, problems, wrong_key
 from instance import Suite
 from servers import Upstream
 
@@ -23,9 +23,9 @@ def test_a_rejected_secret_is_explained(name: str, value: str, suite: Suite) -> 
         "causes, the most likely first: API_CLIENT_ID isn't this API's client id, or "
         "API_CLIENT_SECRET isn't its latest secret: a new one invalidates the previous one; "
         "the API has the method Private Key JWT, which takes no secret: use api-jwt, or an "
-        "API with the method Basic; the API (the application in ZITADEL's console) or its "
-        "project was deactivated: reactivate it, since new credentials don't help; it was "
-        "deleted; or it belongs to another ZITADEL."
+        f"API with the method Basic; {RESTARTED}the API (the application in ZITADEL's "
+        "console), its project or its organization was deactivated: reactivate that, since new "
+        "credentials don't help; it was deleted; or it belongs to another ZITADEL."
     ]
     assert lines[-1] == "Fix this first: the token itself couldn't be checked."
 
@@ -40,9 +40,10 @@ def test_a_rejected_key_is_explained(suite: Suite, tmp_path: Path) -> None:
     told = problem(suite.folder / "api-jwt", API_PRIVATE_KEY_FILE=str(wrong_key(suite, tmp_path)))
     assert told == (
         "ZITADEL rejects the API's key (unauthorized_client). Possible causes, the most likely "
-        "first: the key was removed or has expired: create a new one for API_PRIVATE_KEY_FILE; the "
-        "API (the application in ZITADEL's console) or its project was deactivated: reactivate it, "
-        "since new credentials don't help; it was deleted; or it belongs to another ZITADEL."
+        "first: the key was removed or has expired: create a new one for API_PRIVATE_KEY_FILE; "
+        f"{RESTARTED}the API (the application in ZITADEL's console), its project or its "
+        "organization was deactivated: reactivate that, since new credentials don't help; it was "
+        "deleted; or it belongs to another ZITADEL."
     )
 
 
@@ -53,4 +54,4 @@ def test_a_deactivated_api_or_project_is_named_as_a_cause(
     scripted_api[0].answer({"error": error}, 400)
     told = problem(scripted_api[1], token="abc")
     assert f"client id and secret ({error}). Possible causes" in told
-    assert "was deactivated: reactivate it, since new credentials don't help" in told
+    assert "was deactivated: reactivate that, since new credentials don't help" in told

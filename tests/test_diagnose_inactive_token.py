@@ -33,10 +33,11 @@ def test_another_projects_id_is_named_as_the_cause(api: str, suite: Suite) -> No
     token, project = token_of(suite, JWT_USER, PROJECT_ID="7"), project_of(suite)
     told = problem(suite.folder / api, token=token, PROJECT_ID="7")
     assert told == (
-        "ZITADEL says that the token isn't active for this API. If it is an access token, the most "
+        "ZITADEL says that the token isn't active for this API. PROJECT_ID in the environment "
+        "isn't that project. If it is an access token, the most "
         f"likely cause first: it was requested without the scope urn:zitadel:iam:org:project:id:"
         f"{project}:aud with the id of the API's project; it has expired; it wasn't copied "
-        f"whole; it was revoked; {GONE} PROJECT_ID in the environment isn't that project. If it is "
+        f"whole; it was revoked; {GONE} If it is "
         f"a personal access token, {FIRST}: {PERSONAL}"
     )
     right = problem(suite.folder / api, token=token)

@@ -11,6 +11,7 @@ import pytest
 
 from diagnosing import (
     BASIC,
+    DEAD,
     FIRST,
     JWT_USER,
     NO_PAT,
@@ -28,7 +29,7 @@ from programs import APIS
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({}, f"As a JWT, {FIRST}: it was revoked; its user was deactivated or deleted; or it was"),
+        ({}, f"As a JWT, {FIRST}: it was revoked; {DEAD} undone; or it was"),
         ({"aud": ["7"]}, "['7'] contains neither this API nor its project {project}: request"),
         ({"aud": "7"}, "urn:zitadel:iam:org:project:id:{project}:aud (see PROJECT_ID)."),
         ({"iss": "https://a.b"}, "https://a.b issued it, not {issuer}: check the client's"),

@@ -24,9 +24,10 @@ import pytest
 import requests
 
 from demonstration import ALL_RIGHT, left, processes, rows, start
-from explain import Exchange, Lecture, Proxy
 from programs import APIS, clone, environment
 from servers import Upstream
+from tools.exchange import Exchange
+from tools.explain import Lecture, Proxy
 
 # Python runs a module of this name by itself in each process that finds it: a wiretap.
 SITECUSTOMIZE = """

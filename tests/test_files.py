@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from provision import GITIGNORE
 
 from programs import APIS, PAGES, ROOT, SCRIPTS, clone, git_files
+from tools.files import GITIGNORE
 
 IDENTICAL = {
     "validator.py": APIS,

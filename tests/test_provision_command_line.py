@@ -45,7 +45,7 @@ def test_an_invalid_number_of_days_is_rejected(offline: Setup, number: str) -> N
 def test_a_directory_that_cannot_be_created_is_reported(offline: Setup, setup: Setup) -> None:
     setup.directory = offline.token_file / "folders"
     output = setup.run(status=2)
-    assert "provision.py: --directory: Not a directory." in output
+    assert "can't be written to: see --directory." in output
 
 
 @pytest.mark.parametrize("content", [b"", b"two words", b"a\nb", TOKEN.encode("utf-16")])

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
-import requests
 
+import tools.zitadel
 from keys import tls
 from programs import free_port
-from provisioning import TOKEN, Setup, provision
+from provisioning import TOKEN, Setup
 from servers import DISCOVERY, Upstream
 
 
 def test_an_unreachable_zitadel_is_reported(offline: Setup) -> None:
     output = offline.run(status=2)
-    assert f"{offline.domain} can't be reached (Connection refused): check the address" in output
+    assert f"{offline.domain} can't be reached (Connection refused): check whether" in output
     assert "proxy" not in output
 
 
@@ -24,35 +25,33 @@ def test_a_zitadel_that_does_not_answer_in_time_is_reported(
     offline: Setup, scripted_zitadel: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted_zitadel.answer({}, delay=0.5)
-    monkeypatch.setattr(provision, "TIMEOUTS", (1, 0.1))
+    monkeypatch.setattr(tools.zitadel, "TIMEOUTS", (1, 0.1))
     output = offline.run(status=2)
-    assert f"{offline.domain} didn't answer in time: try again." in output
+    assert f"{offline.domain} didn't answer in time: check --domain, or try again." in output
 
 
 def test_https_to_a_plain_http_port_is_reported(offline: Setup, upstream: Upstream) -> None:
     output = offline.run(status=2, domain=upstream.base_url.replace("http:", "https:"))
-    assert "doesn't speak https: is it http:// instead?" in output
-
-
-def test_plain_http_is_not_recommended_for_another_machine() -> None:
-    error = requests.exceptions.SSLError("wrong version number")
-    problem = provision.connection_problem(error, "https://zitadel.example")
-    assert problem.endswith("doesn't speak https: check the address and its port.")
+    assert "write http:// in --domain" in output
 
 
 def test_plain_http_to_an_https_port_is_reported(offline: Setup, tmp_path: Path) -> None:
     upstream = Upstream(tls(tmp_path)[0])
     output = offline.run(status=2, domain=upstream.base_url.replace("https:", "http:"))
     upstream.stop()
-    assert "can't be reached" in output and "check the address (http:// or https://?)" in output
+    assert "can't be reached" in output and "the address in --domain" in output
 
 
 @pytest.mark.parametrize(
     ("variable", "bundle", "told"),
     [
-        ("REQUESTS_CA_BUNDLE", "", "of {url} is signed by an unknown authority: name the"),
-        ("REQUESTS_CA_BUNDLE", "{wrong}", "isn't signed by an authority in {wrong}, which REQ"),
-        ("CURL_CA_BUNDLE", "{wrong}", "isn't signed by an authority in {wrong}, which CURL_CA"),
+        (
+            "REQUESTS_CA_BUNDLE",
+            "",
+            "is rejected (self-signed certificate): set REQUESTS_CA_BUNDLE to a file",
+        ),
+        ("REQUESTS_CA_BUNDLE", "{wrong}", "to the file that REQUESTS_CA_BUNDLE names"),
+        ("CURL_CA_BUNDLE", "{wrong}", "to the file that CURL_CA_BUNDLE names"),
         ("REQUESTS_CA_BUNDLE", "/nowhere.pem", "REQUESTS_CA_BUNDLE doesn't name a file with cert"),
         ("CURL_CA_BUNDLE", os.devnull, "CURL_CA_BUNDLE doesn't name a file with certificates"),
         ("REQUESTS_CA_BUNDLE", "{right}", "doesn't accept the administrator's token"),
@@ -73,16 +72,15 @@ def test_a_certificate_is_trusted_only_if_its_file_is_named(
     output = offline.run(status=2, domain=upstream.base_url, **bundles)
 
     upstream.stop()
-    assert told.format(wrong=wrong, url=upstream.base_url) in output
-    assert "/nowhere.pem" not in output
+    assert told in output and "/nowhere.pem" not in output
 
 
 @pytest.mark.parametrize(
     ("host", "days", "told"),
     [
-        ("127.0.0.1", (-2, -1), "has expired: renew it, or correct this machine's clock if"),
-        ("127.0.0.1", (1, 2), "isn't valid yet: renew it, or correct this machine's clock if"),
-        ("127.0.0.2", (-1, 1), "is for another host: use the name in it"),
+        ("127.0.0.1", (-2, -1), "is rejected (certificate has expired): renew it, or"),
+        ("127.0.0.1", (1, 2), "is rejected (certificate is not yet valid): renew it, or"),
+        ("127.0.0.2", (-1, 1), "use a name that it contains"),
     ],
 )
 def test_each_problem_with_a_certificate_has_its_own_remedy(
@@ -93,7 +91,7 @@ def test_each_problem_with_a_certificate_has_its_own_remedy(
     bundle = {"REQUESTS_CA_BUNDLE": str(certificate)}
     output = offline.run(status=2, domain=upstream.base_url, **bundle)
     upstream.stop()
-    assert f"The certificate of {upstream.base_url} {told}" in output
+    assert f"The certificate of {upstream.base_url} is rejected (" in output and told in output
     assert "REQUESTS_CA_BUNDLE" not in output
 
 
@@ -130,7 +128,7 @@ def test_an_unreachable_proxy_is_named_without_its_password(
     address = f"127.0.0.1:{free_port()}"
     proxy = {f"{scheme.upper()}_PROXY": f"{prefix}{address}"}
     output = offline.run(status=2, domain=f"{scheme}://zitadel.example", **proxy)
-    assert f"can't be reached through the proxy {address} (" in output
+    assert re.search(f"can't be reached through the proxy \\S*{address} \\(", output)
     assert "s3cret" not in output
 
 
@@ -139,4 +137,4 @@ def test_a_proxy_that_rejects_the_connection_is_reported(
 ) -> None:
     upstream.answer(raw=b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
     output = offline.run(status=2, domain="https://zitadel.example", HTTPS_PROXY=upstream.base_url)
-    assert "(Tunnel connection failed: " in output and "the proxy works" in output
+    assert "which answered " in output and "check the proxy" in output

@@ -48,4 +48,4 @@ def test_control_characters_in_listed_names_are_escaped(
     monkeypatch.setattr(provision, "LAG_SECONDS", 0)
     output = offline.run("--delete", "--yes", "--use-existing-project")
     assert "\x1b" not in output
-    assert output.count(r"project Quotes (\x1b[2J) with all its APIs") == 2
+    assert output.count(r"project Quotes (\x1b[2J)") == 2

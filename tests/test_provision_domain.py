@@ -11,8 +11,9 @@ import pytest
 import requests
 
 from keys import tls
-from provisioning import Setup, provision
+from provisioning import Setup
 from servers import DISCOVERY, Upstream
+from tools.zitadel import Zitadel
 
 
 def test_another_name_of_the_same_machine_is_reported(setup: Setup) -> None:
@@ -61,7 +62,7 @@ def test_a_different_issuer_is_reported_without_recommending_plain_http(
 ) -> None:
     answer = requests.Response()
     answer.status_code, answer.raw = 200, io.BytesIO(json.dumps({"issuer": issuer}).encode())
-    monkeypatch.setattr(provision.Zitadel, "send", lambda zitadel, path: answer)
+    monkeypatch.setattr(Zitadel, "send", lambda self, path: answer)
     output = offline.run(status=2, domain=domain)
     assert "This ZITADEL calls itself " in output and told in output
     assert re.findall(r"ZITADEL_EXTERNALSECURE=\w+", output) == ([setting] if setting else [])

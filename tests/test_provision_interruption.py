@@ -16,21 +16,22 @@ from servers import Upstream
 KILLED = """
 import os, sys
 import provision
+from tools import zitadel
 
-changes, send = int(sys.argv.pop(1)), provision.Zitadel.send
+changes, send = int(sys.argv.pop(1)), zitadel.Zitadel.send
 
-def send_and_die(zitadel, path, *arguments, **options):
+def send_and_die(self, path, *arguments, **options):
     global changes
-    answer = send(zitadel, path, *arguments, **options)
+    answer = send(self, path, *arguments, **options)
     changes -= path.startswith("/zitadel.") and "/List" not in path
     if changes == 0:
         os._exit(9)
     return answer
 
-provision.Zitadel.send = send_and_die
+zitadel.Zitadel.send = send_and_die
 sys.exit(provision.main())
 """
-LAST_CHANGE = 15
+LAST_CHANGE = 14
 
 
 def check_completion_after_kill(setup: Setup, changes: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,16 @@ def test_a_token_without_the_right_role_is_reported_and_claims_no_project(
         (401, {"code": "unauthenticated"}, "doesn't accept the administrator's token"),
         (403, {"code": "permission_denied", "message": "No matching permissions"}, "Org Owner"),
         (500, {"code": "internal", "message": "boom"}, "with status 500: boom"),
-        (500, {"message": f"\x1b]0;x\x07 {TOKEN}"}, r"with status 500: \x1b]0;x\x07 …"),
+        (400, {"code": 3, "message": f"\x1b]0;x\x07 {TOKEN}"}, r"with status 400: \x1b]0;x\x07 …"),
         (503, b"", "can't answer now (status 503)"),
         (429, b"", "can't answer now (status 429)"),
         (200, {}, "lacks 'org'"),
-        (200, b"<html>", "lacks 'org'"),
+        (200, b"<html>", "answered with status 200, but not as ZITADEL does"),
+        (401, b"<html>Sign in</html>", "with status 401, but not as ZITADEL does"),
+        (403, b"<html>Forbidden</html>", "with status 403, but not as ZITADEL does"),
+        (403, {"message": "Forbidden"}, "with status 403, but not as ZITADEL does"),
+        (404, b"<html>Not found</html>", "with status 404, but not as ZITADEL does"),
+        (421, b"<html>Misdirected</html>", "with status 421, but not as ZITADEL does"),
     ],
 )
 def test_each_rejection_by_zitadel_is_explained(
@@ -51,7 +57,9 @@ def test_each_rejection_by_zitadel_is_explained(
     scripted_zitadel.answer(content, status)
     output = offline.run(status=2)
     assert told in output
-    assert "Nothing was changed. You can safely run it again" in output
+    assert output.endswith("\nNothing was changed.\n")
+    if "not as ZITADEL does" in told:
+        assert not re.search(r"Org Owner|personal access token|4\.6", output)
 
 
 @pytest.mark.parametrize("content", [b"404 page not found", {"code": 5, "message": "Not Found"}])
@@ -61,7 +69,7 @@ def test_a_zitadel_older_than_4_6_is_reported(
     scripted_zitadel.paths[ORGANIZATION] = {"org": {"id": "1"}}
     scripted_zitadel.answer(content, 404)
     output = offline.run(status=2)
-    assert "provision.py requires ZITADEL 4.6 or newer: this one doesn't know ListPro" in output
+    assert "doesn't know ListProjects: provision.py requires ZITADEL 4.6 or newer" in output
     assert "works with 2.71 and newer" in output and "the folders' READMEs" in output
 
 
@@ -77,4 +85,4 @@ def test_a_rejection_midway_says_what_was_created(
     output = offline.run(status=2)
     written = "written service-user-jwt/.gitignore; written service-user-jwt/.env"
     assert f"Done so far: created project Quotes; {written}." in output
-    assert "You can safely run it again: existing objects are reused." in output
+    assert "You can safely run it again." in output

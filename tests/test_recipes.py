@@ -27,10 +27,10 @@ from requests.auth import HTTPBasicAuth
 
 import introspection
 import validator
-from conftest import Suite
+from instance import Suite
 from programs import ROOT, environment, running_api
 from servers import ROLES, TOKEN, Upstream, active, bearer, send, serving
-from test_cache import Authentication
+from test_introspection_cache import Authentication
 from test_pages import snippet
 from validator import ZitadelIntrospectTokenValidator
 
@@ -120,14 +120,55 @@ def test_an_app_factory_binds_late(suite: Suite, tmp_path: Path) -> None:
         code = (ROOT / "api-basic-authentication" / file).read_text()
         code = code.replace("from introspection", "from .introspection")  # as the page says
         (tmp_path / "messages" / file).write_text(code)
-    variables = dotenv_values(suite.folder / "api-basic-authentication/.env")
+    variables = {
+        name: value or ""
+        for name, value in dotenv_values(suite.folder / "api-basic-authentication/.env").items()
+    }
     token = dotenv_values(suite.folder / "service-user-pat/.env")["PERSONAL_ACCESS_TOKEN"]
-    prefixed = {f"FLASK_{name}": value or "" for name, value in variables.items()}
     command = ("-m", "flask", "--app", "messages", "run", "--port")
-    with running_api(tmp_path, command, **prefixed) as url:
+    with running_api(tmp_path, command, **variables) as url:
         status, _, body = send(url, "/messages", bearer(token))
         assert (status, list(body)) == (200, ["you are"])
         assert send(url, "/messages")[0] == 401
+
+    (tmp_path / "test_messages.py").write_text(snippet("factory_test"))
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_messages.py"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0 and "2 passed" in ended.stdout, ended.stdout
+
+
+def test_a_token_of_an_impersonator_is_refused(page: Page, upstream: Upstream) -> None:
+    page.run(snippet("impersonation"))
+    with serving(page.app) as base_url:
+        upstream.answer(active("read:messages"))
+        assert send(base_url, "/account", TOKEN)[0] == 200
+        upstream.answer(active("read:messages") | {"act": {"sub": "2"}})
+        assert send(base_url, "/account", TOKEN)[0] == 403
+
+
+def test_a_handler_sends_problem_details_with_the_headers(page: Page) -> None:
+    page.run(snippet("problem"))
+    page.app.add_url_rule("/", view_func=page.names["require_auth"](lambda: {}))
+    with serving(page.app) as base_url:
+        status, headers, body = send(base_url, "/")
+    assert (status, body["status"]) == (401, 401)
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["www-authenticate"] == 'Bearer realm="api"'
+
+
+def test_coalescing_stands_before_the_introspection(page: Page, upstream: Upstream) -> None:
+    page.run(snippet("coalescing"))
+    page.app.add_url_rule("/", view_func=page.names["require_auth"](lambda: {}))
+    upstream.answer(active())
+    with serving(page.app) as base_url:
+        assert send(base_url, "/", TOKEN)[0] == 200
+    assert len(upstream.forms) == 1
 
 
 def test_login_is_optional_but_a_bad_token_is_not_accepted(page: Page, upstream: Upstream) -> None:

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from dotenv import dotenv_values, set_key
 
-from conftest import Suite
-from instance import USERS
+from instance import USERS, Suite
 from programs import APIS, SCRIPTS, run_here, running_api
 from servers import bearer, send
 
@@ -54,7 +53,7 @@ class Console:
         return {"projectId": str(self.project), "applicationId": made["applicationId"]}
 
     def user(self, name: str) -> str:
-        username = f"{name}-{self.suite.project}"
+        username = f"{name}-{self.project}"
         query = {"userName": username, "method": "TEXT_QUERY_METHOD_EQUALS"}
         listed = self.call(USERS, "ListUsers", queries=[{"userNameQuery": query}])
         return str(listed["result"][0]["userId"])

@@ -10,7 +10,7 @@ import pytest
 
 from programs import FLASK, copy_folder, free_port, run, run_here, running_api
 from servers import TOKEN, Upstream, active, send
-from test_mistakes import API_KEY, KEY_CONTENT, USER_KEY, assert_one_sentence, prepare, start
+from test_scripts import API_KEY, KEY_CONTENT, USER_KEY, assert_one_sentence, prepare, start
 
 BASIC = {"ZITADEL_DOMAIN": "http://localhost:9", "API_CLIENT_ID": "id", "API_CLIENT_SECRET": "sec"}
 SHOW = "import settings; print(settings.load().get('CLIENT_SECRET'))\n"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 
 from instance import Suite
 from programs import APIS, FLASK, GUNICORN, SCRIPTS, eventually, run, run_here, running_api
@@ -130,7 +131,8 @@ def test_another_program_at_the_apis_address_is_recognized(suite: Suite) -> None
 def test_a_rejected_token_request_is_explained(
     name: str, variables: dict[str, str], part: str, suite: Suite
 ) -> None:
-    variables = {key: value.format(project=suite.project) for key, value in variables.items()}
+    project = dotenv_values(suite.folder / "service-user-pat" / ".env")["PROJECT_ID"]
+    variables = {key: value.format(project=project) for key, value in variables.items()}
     variables["ZITADEL_TOKEN_URL"] = f"{suite.zitadel.issuer}/oauth/v2/token"
     ended = run_here(suite.folder / name, SCRIPTS[name], **variables)
     assert (ended.returncode, ended.stdout) == (4, "")

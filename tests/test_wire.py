@@ -12,11 +12,11 @@ from typing import Any
 import jwt
 import pytest
 
-from conftest import Suite
-from explain import Exchange, Proxy
-from instance import new_name
+from instance import Suite, new_name
 from programs import APIS, FLASK, ROOT, SCRIPTS, run, running_api
 from test_pages import blocks
+from tools.exchange import Exchange
+from tools.explain import Proxy
 
 
 class Recorder:

@@ -52,7 +52,9 @@ def through_proxy(url: str) -> str:
 def printable(text: object) -> str:
     """Return what others sent with control characters escaped: terminals obey them."""
     return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape").decode()
         for character in str(text)
     )
 
@@ -73,7 +75,9 @@ def explanation(error: Exception, url: str, setting: str) -> str:
             return _certificate_file_problem()
         if isinstance(cause, ssl.SSLError):
             return _tls_problem(cause, url, via, setting)
-        if isinstance(cause, OSError) and cause.filename == os.environ.get("SSLKEYLOGFILE", ""):
+        if isinstance(cause, OSError) and cause.filename == os.environ.get(
+            "SSLKEYLOGFILE", ""
+        ):
             return (
                 f"SSLKEYLOGFILE names a file that can't be written ({cause.strerror}): "
                 "correct or remove this variable."
@@ -128,7 +132,9 @@ def _certificate_file_problem() -> str:
     )
 
 
-def _certificate_problem(error: ssl.SSLCertVerificationError, url: str, via: str) -> str:
+def _certificate_problem(
+    error: ssl.SSLCertVerificationError, url: str, via: str
+) -> str:
     what, reason = f"The certificate of {url}{via}", error.verify_message.rstrip(".")
     variable = _certificate_variable()
 

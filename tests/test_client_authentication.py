@@ -1,9 +1,15 @@
-"""The client assertion of api-jwt: reused, renewed in time, and right with a wrong clock."""
+"""How an API authenticates: with a client assertion, or with its client id and secret."""
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
+import os
+import runpy
+import select
+import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,10 +24,12 @@ from flask import Flask
 import client_authentication
 import validator
 from client_authentication import PrivateKeyJWT
-from conftest import Suite
+from client_credentials import ClientCredentialsToken
+from instance import Suite
 from introspection import TokenIntrospection
 from keys import RSA_KEY, pem
-from servers import bearer, send, serving
+from programs import ROOT
+from servers import Upstream, bearer, send, serving
 
 ISSUER = "https://zitadel.example"
 
@@ -125,3 +133,66 @@ def test_the_issuer_may_have_a_trailing_slash() -> None:
     authentication = PrivateKeyJWT("client", "kid", pem(RSA_KEY), f"{ISSUER}/")
     claims = jwt.decode(assertion(authentication), options={"verify_signature": False})
     assert claims["aud"] == ISSUER
+
+
+BASIC = runpy.run_path(str(ROOT / "api-basic-authentication/client_authentication.py"))
+
+
+@pytest.mark.parametrize(
+    ("client_id", "secret", "sent"),
+    [
+        ("id@quotes", "s3cret", "id%40quotes:s3cret"),
+        ("a:b", "c:d", "a%3Ab:c%3Ad"),
+        ("id", "per%cent and+plus/slash=", "id:per%25cent+and%2Bplus%2Fslash%3D"),
+        ("id", "zürich", "id:z%C3%BCrich"),
+    ],
+)
+def test_client_id_and_secret_are_form_url_encoded_before_base64(
+    client_id: str, secret: str, sent: str, upstream: Upstream
+) -> None:
+    upstream.answer({"active": False})
+    authentication = BASIC["ClientSecretBasic"](client_id, secret)
+    TokenIntrospection(upstream.url, authentication).introspect("x")
+    TokenIntrospection(upstream.url, authentication).introspect("x")
+    encoded = base64.b64encode(sent.encode()).decode()
+    assert upstream.authorizations == [f"Basic {encoded}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("client_id", "secret", "sent"),
+    [("id@quotes", "a b:c%", "id%40quotes:a+b%3Ac%25"), ("id", "s3cret", "id:s3cret")],
+)
+def test_a_service_accounts_id_and_secret_are_form_url_encoded(
+    client_id: str, secret: str, sent: str, upstream: Upstream
+) -> None:
+    upstream.answer({"access_token": "t", "expires_in": 60})
+    ClientCredentialsToken(upstream.url, "openid", client_id, secret).token()
+    encoded = base64.b64encode(sent.encode()).decode()
+    assert upstream.authorizations == [f"Basic {encoded}"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_forked_while_an_assertion_is_signed_signs_its_own() -> None:
+    authentication = PrivateKeyJWT("client", "key", pem(RSA_KEY), "https://zitadel.test")
+    sign = authentication._sign
+    is_signing = threading.Event()
+
+    def slowly(now: int) -> str:
+        is_signing.set()
+        time.sleep(1)
+        return sign(now)
+
+    authentication._sign = slowly  # type: ignore[method-assign]
+    thread = threading.Thread(target=authentication._assertion_form)
+    thread.start()
+    assert is_signing.wait(5)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, authentication._assertion_form()[:21].encode())
+        os._exit(0)
+    ready, _, _ = select.select([reader], [], [], 8)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    thread.join()
+    assert ready and os.read(reader, 21) == b"client_assertion_type"

@@ -8,7 +8,7 @@ import pytest
 
 from programs import FLASK, SCRIPTS, free_port, run_here, running_api
 from servers import TOKEN, Upstream, active, send
-from test_mistakes import prepare
+from test_scripts import prepare
 
 CREDENTIALS = "user:pr0xy-secret"
 

@@ -1,0 +1,196 @@
+"""provision.py where something in ZITADEL was deactivated, locked or limited: it says so."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from instance import AUTHORIZATIONS, PROJECTS, USERS, Instance, new_name
+from provisioning import Setup, lines
+
+APPLICATIONS = "/zitadel.application.v2.ApplicationService"
+CLIENT = "service-user-client-credentials"
+
+
+class Contents:
+    """What the project of a setup contains in ZITADEL, as the administrator sees it."""
+
+    def __init__(self, instance: Instance, setup: Setup) -> None:
+        self.instance = instance
+        self.project_id = str(setup.env(CLIENT)["PROJECT_ID"])
+        self.organization_id = instance.organization_id()
+
+    def application(self, name: str) -> dict[str, Any]:
+        """Return an application as ZITADEL lists it."""
+        filters = [{"projectIdFilter": {"projectId": self.project_id}}]
+        listed = self.instance.call(f"{APPLICATIONS}/ListApplications", {"filters": filters})
+        return next(one for one in listed["applications"] if one["name"] == name)
+
+    def account(self, folder: str) -> dict[str, Any]:
+        """Return a service account as ZITADEL lists it."""
+        name = f"{folder}-{self.project_id}"
+        query = {"userName": name, "method": "TEXT_QUERY_METHOD_EQUALS"}
+        body = {"queries": [{"userNameQuery": query}]}
+        listed = self.instance.call(f"{USERS}/ListUsers", body)["result"]
+        return next(one for one in listed if one["username"] == name)
+
+    def assignment(self, folder: str) -> dict[str, Any]:
+        """Return a role assignment as ZITADEL lists it."""
+        filters = [
+            {"projectId": {"id": self.project_id}},
+            {"inUserIds": {"ids": [self.account(folder)["userId"]]}},
+        ]
+        path = f"{AUTHORIZATIONS}/ListAuthorizations"
+        (listed,) = self.instance.call(path, {"filters": filters})["authorizations"]
+        return dict(listed)
+
+
+@pytest.fixture
+def provisioned(instance: Instance, tmp_path: Path) -> Iterator[tuple[Setup, Contents]]:
+    """Give a directory that was provisioned, and what ZITADEL has for it."""
+    directory = tmp_path / "folders"
+    with instance.new_project(directory) as project:
+        setup = Setup(instance.issuer, instance.token_file, directory, project)
+        setup.run()
+        yield setup, Contents(instance, setup)
+
+
+def call_for(kind: str, contents: Contents) -> tuple[str, dict[str, str], str, str]:
+    """Return the path, body and name of the call that deactivates, and of its opposite."""
+    project = {"projectId": contents.project_id}
+    if kind == "project":
+        return PROJECTS, project, "DeactivateProject", "ActivateProject"
+    if kind == "role assignment":
+        body = {"id": contents.assignment(CLIENT)["id"]}
+        return AUTHORIZATIONS, body, "DeactivateAuthorization", "ActivateAuthorization"
+    if kind in ("deactivated account", "locked account"):
+        body = {"userId": contents.account(CLIENT)["userId"]}
+        if kind == "locked account":
+            return USERS, body, "LockUser", "UnlockUser"
+        return USERS, body, "DeactivateUser", "ReactivateUser"
+    body = project | {"applicationId": contents.application(kind)["applicationId"]}
+    return APPLICATIONS, body, "DeactivateApplication", "ReactivateApplication"
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("project", "The project {project} is deactivated: reactivate it"),
+        ("api-jwt", "The API api-jwt is deactivated: reactivate it"),
+        ("api-basic-authentication", "The API api-basic-authentication is deactivated"),
+        ("deactivated account", f"The service account {CLIENT}-{{id}} is deactivated: reactivate"),
+        ("locked account", f"The service account {CLIENT}-{{id}} is locked: unlock it"),
+        ("role assignment", f"The role assignment of {CLIENT}-{{id}} in the project {{project}}"),
+    ],
+)
+def test_what_is_deactivated_or_locked_is_named_and_nothing_is_changed(
+    kind: str, told: str, provisioned: tuple[Setup, Contents]
+) -> None:
+    setup, contents = provisioned
+    service, body, deactivate, activate = call_for(kind, contents)
+    contents.instance.call(f"{service}/{deactivate}", body)
+    before = setup.contents()
+    seen = contents.application("api-jwt"), contents.account(CLIENT), contents.assignment(CLIENT)
+
+    output = setup.run(status=2)
+
+    assert told.format(project=setup.project, id=contents.project_id) in output
+    assert output.endswith("\nNothing was changed.\n")
+    assert "clock" not in output
+    assert setup.contents() == before
+    after = contents.application("api-jwt"), contents.account(CLIENT), contents.assignment(CLIENT)
+    assert after == seen
+
+    contents.instance.call(f"{service}/{activate}", body)
+    assert len(lines(setup.run(), "kept")) == 5  # the secrets are still those in the files
+    assert setup.contents() == before
+
+
+def test_everything_that_is_deactivated_is_named_at_once(
+    provisioned: tuple[Setup, Contents],
+) -> None:
+    setup, contents = provisioned
+    for kind in ("api-jwt", "locked account"):
+        service, body, deactivate, _ = call_for(kind, contents)
+        contents.instance.call(f"{service}/{deactivate}", body)
+    output = setup.run(status=2)
+    assert "The API api-jwt is deactivated" in output and "is locked" in output
+
+
+@pytest.mark.parametrize(
+    ("ahead", "told"), [(300, "30[01] s ahead of"), (-1200, "1(200|199) s behind")]
+)
+def test_a_wrong_clock_is_told_before_anything_else(
+    ahead: int, told: str, provisioned: tuple[Setup, Contents], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, _ = provisioned
+    before, now = setup.contents(), time.time
+    monkeypatch.setattr(time, "time", lambda: now() + ahead)
+    output = setup.run(status=2)
+    assert re.search(f"This machine's clock is {told} ZITADEL's", output)
+    assert setup.contents() == before
+
+
+def test_another_role_extends_the_assignments(provisioned: tuple[Setup, Contents]) -> None:
+    setup, contents = provisioned
+    output = setup.run("--role", "editor")
+    assert len(lines(output, "extended")) == 3
+    assert len(lines(output, "kept")) == 5
+    assert {role["key"] for role in contents.assignment(CLIENT)["roles"]} == {
+        "editor",
+        "read:messages",
+    }
+    assert "403" not in output  # as the accounts still have the role of the sample's route
+    assert lines(setup.run("--role", "editor"), "extended") == []
+
+
+def test_a_role_that_the_samples_route_does_not_ask_for_is_told(
+    instance: Instance, tmp_path: Path
+) -> None:
+    with instance.new_project(tmp_path) as project:
+        setup = Setup(instance.issuer, instance.token_file, tmp_path, project)
+        output = setup.run("--role", "editor")
+        assert "/api/private-scoped will answer 403: it requires read:messages" in output
+
+
+@pytest.mark.parametrize("role", ["editor,admin", "editor admin", ""])
+def test_a_role_is_one_role(role: str, provisioned: tuple[Setup, Contents]) -> None:
+    setup, _ = provisioned
+    output = setup.run(f"--role={role}", status=2)
+    assert "argument --role: " in output and "Nothing was changed" not in output
+
+
+@pytest.mark.parametrize("length", [170, 200])
+def test_a_long_project_name_works(length: int, instance: Instance, tmp_path: Path) -> None:
+    name = new_name().ljust(length, "x")
+    setup = Setup(instance.issuer, instance.token_file, tmp_path / "folders", name)
+    assert len(lines(setup.run(), "proved")) == 5
+    setup.run("--delete", "--yes")
+
+
+def test_a_name_that_is_too_long_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    setup = Setup("http://localhost:9", tmp_path / "no.pat", tmp_path / "folders", "x" * 201)
+    output = setup.run(status=2)
+    assert "argument --project-name: has 201 characters, but ZITADEL's names have 1 to" in output
+
+
+def test_the_api_is_found_among_more_than_a_hundred_applications(
+    provisioned: tuple[Setup, Contents],
+) -> None:
+    setup, contents = provisioned
+    configuration = {"authMethodType": "API_AUTH_METHOD_TYPE_BASIC"}
+    for number in range(101):
+        body = {
+            "projectId": contents.project_id,
+            "name": f"other-{number}",
+            "apiConfiguration": configuration,
+        }
+        contents.instance.call(f"{APPLICATIONS}/CreateApplication", body)
+    assert len(lines(setup.run(), "kept")) == 5
+    output = setup.run("--delete", status=2)
+    assert output.count("with its application ") == 103

@@ -1,0 +1,1 @@
+"""What provision.py, diagnose.py and demo.py share."""
