@@ -11,11 +11,13 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import requests
 from dotenv import dotenv_values
 
+from instance import AUTHORIZATIONS, USERS, Instance
 from programs import APIS, SCRIPTS, environment
 from servers import ROLES
 
@@ -33,6 +35,9 @@ FILES = IGNORED | {
 SECRETS = ("API_CLIENT_SECRET", "CLIENT_SECRET", "PERSONAL_ACCESS_TOKEN")
 TOKEN = "x0Pq-_7" * 10  # of the length and the characters of a personal access token
 ORGANIZATION = "/management/v1/orgs/me"
+APPLICATIONS = "/zitadel.application.v2.ApplicationService"
+CLIENT = "service-user-client-credentials"
+
 provision = importlib.import_module("provision")
 
 
@@ -121,6 +126,39 @@ class Setup:
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
+
+
+class Contents:
+    """What the project of a setup contains in ZITADEL, as the administrator sees it."""
+
+    def __init__(self, instance: Instance, setup: Setup) -> None:
+        self.instance = instance
+        self.project_id = str(setup.env(CLIENT)["PROJECT_ID"])
+        self.organization_id = instance.organization_id()
+
+    def application(self, name: str) -> dict[str, Any]:
+        """Return an application as ZITADEL lists it."""
+        filters = [{"projectIdFilter": {"projectId": self.project_id}}]
+        listed = self.instance.call(f"{APPLICATIONS}/ListApplications", {"filters": filters})
+        return next(one for one in listed["applications"] if one["name"] == name)
+
+    def account(self, folder: str) -> dict[str, Any]:
+        """Return a service account as ZITADEL lists it."""
+        name = f"{folder}-{self.project_id}"
+        query = {"userName": name, "method": "TEXT_QUERY_METHOD_EQUALS"}
+        body = {"queries": [{"userNameQuery": query}]}
+        listed = self.instance.call(f"{USERS}/ListUsers", body)["result"]
+        return next(one for one in listed if one["username"] == name)
+
+    def assignment(self, folder: str) -> dict[str, Any]:
+        """Return a role assignment as ZITADEL lists it."""
+        filters = [
+            {"projectId": {"id": self.project_id}},
+            {"inUserIds": {"ids": [self.account(folder)["userId"]]}},
+        ]
+        path = f"{AUTHORIZATIONS}/ListAuthorizations"
+        (listed,) = self.instance.call(path, {"filters": filters})["authorizations"]
+        return dict(listed)
 
 
 def lines(output: str, word: str) -> list[str]:

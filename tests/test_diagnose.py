@@ -107,7 +107,7 @@ def test_a_token_that_is_not_utf_8_is_reported(
     assert line == "Standard input isn't UTF-8 text: save the file of the token as UTF-8."
 
 
-def test_where_each_setting_comes_from(suite: Suite) -> None:
+def test_the_source_of_each_setting_is_printed(suite: Suite) -> None:
     secret = str(dotenv_values(suite.folder / BASIC / ".env")["API_CLIENT_SECRET"])
     lines = diagnose(suite.folder / BASIC, status=0, API_CLIENT_SECRET=secret)
     place = suite.folder / BASIC / ".env"
@@ -115,9 +115,7 @@ def test_where_each_setting_comes_from(suite: Suite) -> None:
     assert "ok       API_CLIENT_SECRET comes from the environment." in lines
 
 
-def test_an_app_of_ones_own_gets_no_notes_about_the_samples_folders(
-    suite: Suite, tmp_path: Path
-) -> None:
+def test_your_own_app_gets_no_notes_about_the_samples_folders(suite: Suite, tmp_path: Path) -> None:
     variables = dotenv_values(suite.folder / BASIC / ".env")
     for name in (BASIC, *SCRIPTS):
         copy_folder(name, tmp_path)

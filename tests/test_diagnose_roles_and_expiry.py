@@ -115,7 +115,9 @@ def test_an_answer_that_the_api_cannot_use_is_reported(scripted_api: tuple[Upstr
     assert "ZITADEL can't tell (status 200). Try again" in problem(folder, token="abc")
 
 
-def test_a_gateways_answer_is_not_taken_for_zitadels(scripted_api: tuple[Upstream, Path]) -> None:
+def test_a_gateways_answer_is_not_mistaken_for_zitadels(
+    scripted_api: tuple[Upstream, Path],
+) -> None:
     upstream, folder = scripted_api
     upstream.answer(b"<html>Forbidden</html>", 403, headers={"Content-Type": "text/html"})
     told = problem(folder, token="abc")
