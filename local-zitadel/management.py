@@ -259,6 +259,35 @@ def add_organization(state: State, fields: Json) -> Json:
     return {"details": details(organization), "organizationId": organization.id}
 
 
+@call(ORGANIZATIONS, "ListOrganizations")
+def list_organizations(state: State, fields: Json) -> Json:
+    """List the organization with an id, or all."""
+    id_ = filter_of(fields, "queries", "idQuery", "id")
+    listed = [
+        {
+            "id": organization.id,
+            "details": details(organization) | dates(organization),
+            "state": f"ORGANIZATION_STATE_{organization.state}",
+            "name": organization.name,
+            "primaryDomain": organization.domain,
+        }
+        for organization in state.all(Organization)
+        if id_ in (None, organization.id)
+    ]
+    _, shown = page({"query": {"asc": True, **asked(fields)}}, listed, "query")
+    total = {"timestamp": timestamp(), "totalResult": str(len(listed))}
+    return {"details": total, "result": shown}
+
+
+@call("admin/v1/orgs/<organizationId>/policies", "domain")
+def set_domain_policy(state: State, fields: Json) -> Json:
+    """Set whether an organization appends its domain to login names."""
+    organization = existing(state, Organization, fields["organizationId"])
+    organization.appends_domain = fields.get("userLoginMustBeDomain") is True
+    changed = {"sequence": "1", "creationDate": timestamp(), "resourceOwner": organization.id}
+    return {"details": changed}
+
+
 @call(ORGANIZATIONS, "DeactivateOrganization", "organizationId")
 def deactivate_organization(state: State, fields: Json) -> Json:
     """Deactivate an organization."""
@@ -435,10 +464,31 @@ def create_user(state: State, fields: Json) -> Json:
         existing(state, Organization, fields["organizationId"]),
         fields["username"],
     )
-    if state.find(User, username=username):
+    user = User(username, fields["machine"]["name"], organization)
+    if state.find(User, login_name=user.login_name):
         raise call_error("already_exists", "User already exists", EXISTS)
-    user = state.add(User(username, fields["machine"]["name"], organization))
+    state.add(user)
     return {"id": user.id, "creationDate": timestamp(user.created)}
+
+
+def as_listed(user: User) -> Json:
+    """Return a service account as ZITADEL lists it."""
+    return {
+        "userId": user.id,
+        "details": details(user.organization) | dates(user),
+        "state": f"USER_STATE_{user.state}",
+        "username": user.username,
+        "loginNames": [user.login_name],
+        "preferredLoginName": user.login_name,
+        "machine": {"name": user.name} | ({"hasSecret": True} if user.secret_digest else {}),
+    }
+
+
+@call(USERS, "GetUserByID", "userId")
+def get_user(state: State, fields: Json) -> Json:
+    """Return a service account."""
+    user = existing(state, User, fields["userId"])
+    return {"details": details(user.organization) | dates(user), "user": as_listed(user)}
 
 
 def asked(fields: Json) -> Json:
@@ -453,15 +503,7 @@ def list_users(state: State, fields: Json) -> Json:
     username = filter_of(fields, "queries", "userNameQuery", "userName")
     organization = filter_of(fields, "queries", "organizationIdQuery", "organizationId")
     listed = [
-        {
-            "userId": user.id,
-            "details": details(user.organization) | dates(user),
-            "state": f"USER_STATE_{user.state}",
-            "username": user.username,
-            "loginNames": [user.username],
-            "preferredLoginName": user.username,
-            "machine": {"name": user.name} | ({"hasSecret": True} if user.secret_digest else {}),
-        }
+        as_listed(user)
         for user in state.all(User)
         if username in (None, user.username) and organization in (None, user.organization.id)
     ]
@@ -583,8 +625,21 @@ def list_authorizations(state: State, fields: Json) -> Json:
     listed = [
         {
             "id": assignment.id,
-            "project": {"id": assignment.project.id, "name": assignment.project.name},
-            "user": {"id": assignment.user.id},
+            **dates(assignment),
+            "project": {
+                "id": assignment.project.id,
+                "name": assignment.project.name,
+                "organizationId": assignment.project.organization.id,
+            },
+            "organization": {
+                "id": assignment.organization.id,
+                "name": assignment.organization.name,
+            },
+            "user": {
+                "id": assignment.user.id,
+                "preferredLoginName": assignment.user.login_name,
+                "organizationId": assignment.user.organization.id,
+            },
             "state": f"STATE_{assignment.state}",
             "roles": [{"key": role, "displayName": role} for role in assignment.roles],
         }

@@ -285,7 +285,7 @@ class LocalZitadel:
 
     def _user_by_secret(self, form: Form, header: str) -> User:
         client_id, secret, _ = client_credentials(form, header)
-        user = self.state.find(User, username=client_id)
+        user = self.state.find(User, login_name=client_id)
         if user is None:
             reason = "no service account has this username"
             if self.state.find(User, id=client_id):
@@ -319,7 +319,7 @@ class LocalZitadel:
         token = Token(user, expires, audience=audience, scopes=scopes, methods=methods)
         text = ""
         if user.gets_jwts:
-            own = {"nbf": int(token.created), "client_id": user.username, "jti": token.id}
+            own = {"nbf": int(token.created), "client_id": user.login_name, "jti": token.id}
             text = self._jwt(token, aud=token.audience, **own)
         answer = {
             "access_token": self.state.add_token(token, text),
@@ -327,7 +327,7 @@ class LocalZitadel:
             "expires_in": self.token_seconds,
         }
         if "openid" in scopes:
-            answer["id_token"] = self._jwt(token, aud=[user.username, *token.audience])
+            answer["id_token"] = self._jwt(token, aud=[user.login_name, *token.audience])
         return answer
 
     def _jwt(self, token: Token, **own: Any) -> str:
@@ -415,11 +415,11 @@ class LocalZitadel:
             "jti": token.id,
         }
         if not token.is_personal:
-            claims |= {"client_id": user.username, "auth_time": int(token.created)}
+            claims |= {"client_id": user.login_name, "auth_time": int(token.created)}
         if token.methods:
             claims["amr"] = token.methods
         if "profile" in scopes:
-            names = {"username": user.username, "preferred_username": user.username}
+            names = {"username": user.login_name, "preferred_username": user.login_name}
             claims |= {**names, "name": user.name, "updated_at": int(user.created)}
         if OWNER_SCOPE in scopes:
             claims[f"{OWNER_SCOPE}:id"] = user.organization.id

@@ -75,6 +75,7 @@ class Organization(Thing):
     """An organization."""
 
     name: str
+    appends_domain: bool = False  # to login names: the policy userLoginMustBeDomain
 
     @property
     def domain(self) -> str:
@@ -125,6 +126,12 @@ class User(Thing):
     is_admin: bool = False
     gets_jwts: bool = False
     secret_digest: bytes = b""
+
+    @property
+    def login_name(self) -> str:
+        """Return the name that is unique in the instance, and the client id."""
+        suffix = f"@{self.organization.domain}" if self.organization.appends_domain else ""
+        return f"{self.username}{suffix}"
 
 
 @dataclass(eq=False)
