@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Suite
+from instance import Suite
 from programs import APIS, FLASK, SCRIPTS, run, run_here, running_api
 from servers import TOKEN, Upstream, send
 
