@@ -19,7 +19,7 @@ from servers import DISCOVERY, Upstream
     [
         ("http://localhost:{free_port}", "can't be reached"),
         ("http://127.0.0.1:{port}", "but not under its own domain"),
-        ("https://localhost:{port}", "check the address in ZITADEL_DOMAIN"),
+        ("https://localhost:{port}", " in ZITADEL_DOMAIN."),
         ("{other}", "calls itself http://localhost:{port}: set ZITADEL_DOMAIN to that."),
     ],
 )
