@@ -183,3 +183,24 @@ def test_where_login_names_end_with_a_domain_the_client_id_is_the_login_name(
         client = dotenv_values(setup.directory / CLIENT / ".env")["CLIENT_ID"]
         assert client and client.endswith("@zitadel.localhost")
         assert len(lines(setup.run(), "kept")) == 5
+
+
+@pytest.mark.local_zitadel
+def test_a_deactivated_organization_is_named_and_nothing_is_changed(tmp_path: Path) -> None:
+    with local_zitadel() as server:
+        token_file = tmp_path / "admin.pat"
+        token_file.write_text(server.admin_pat)
+        instance = Instance(server.issuer, server.admin_pat, token_file)
+        setup = Setup(server.issuer, token_file, tmp_path / "folders", new_name())
+        setup.run()
+        before = setup.contents()
+
+        body = {"organizationId": instance.organization_id()}
+        service = "/zitadel.org.v2.OrganizationService"
+        instance.call(f"{service}/DeactivateOrganization", body)
+        output = setup.run(status=2)
+        assert "The organization ZITADEL is deactivated: reactivate it" in output
+        assert setup.contents() == before
+
+        instance.call(f"{service}/ActivateOrganization", body)
+        assert len(lines(setup.run(), "kept")) == 5
