@@ -35,6 +35,7 @@ APPLICATIONS = "zitadel.application.v2.ApplicationService"
 USERS = "zitadel.user.v2.UserService"
 AUTHORIZATIONS = "zitadel.authorization.v2.AuthorizationService"
 EXISTS = "V3-DKcYh"
+LENGTH = "value length must be between 1 and 200 runes, inclusive"
 PAGE = 100  # how much a list has at most
 BASIC = "API_AUTH_METHOD_TYPE_BASIC"
 PRIVATE_KEY_JWT = "API_AUTH_METHOD_TYPE_PRIVATE_KEY_JWT"
@@ -78,14 +79,26 @@ def answer(state: State, name: str, header: str, content: bytes, in_path: Json) 
 def check_field(name: str, fields: Json, path: str) -> None:
     """Reject a call in which a field is missing or of the wrong type."""
     value: Any = fields
-    for step in path.split("."):
+    steps = path.split(".")
+    for step in steps:
         value = value.get(step) if isinstance(value, dict) else None
-        name += f".{step[0].upper()}{step[1:]}"
+    places = []
+    for step in steps:
+        capitalized = f"{step[0].upper()}{step[1:]}"
+        places.append(f"{name}.{capitalized}")
+        name += f"_{capitalized}"
+
     if value is None:
-        raise call_error("invalid_argument", f"invalid {name}: value is required")
+        raise invalid(places, "value is required")
     if not isinstance(value, list if path == "roleKeys" else str) or not 1 <= len(value) <= 200:
-        problem = "value length must be between 1 and 200 runes, inclusive"
-        raise call_error("invalid_argument", f"invalid {name}: {problem}")
+        raise invalid(places, LENGTH)
+
+
+def invalid(places: list[str], problem: str) -> RejectionError:
+    """Return the rejection of a field; `places` leads to it from the outermost message."""
+    lines = [f"invalid {place}: embedded message failed validation" for place in places[:-1]]
+    lines.append(f"invalid {places[-1]}: {problem}")
+    return call_error("invalid_argument", " | caused by: ".join(lines))
 
 
 def call_error(code: str, message: str, identifier: str = "", reason: str = "") -> RejectionError:
@@ -501,6 +514,13 @@ def asked(fields: Json) -> Json:
 def list_users(state: State, fields: Json) -> Json:
     """List the service account with a username, or all."""
     username = filter_of(fields, "queries", "userNameQuery", "userName")
+    if isinstance(username, str) and not 1 <= len(username) <= 200:
+        each = [{"queries": [query]} for query in fields["queries"]]
+        found = [filter_of(one, "queries", "userNameQuery", "userName") for one in each]
+        number = found.index(username)
+        outer = f"ListUsersRequest.Queries[{number}]", "SearchQuery.UserNameQuery"
+        raise invalid([*outer, "UserNameQuery.UserName"], LENGTH)
+
     organization = filter_of(fields, "queries", "organizationIdQuery", "organizationId")
     listed = [
         as_listed(user)
