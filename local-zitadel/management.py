@@ -329,7 +329,7 @@ def delete_organization(state: State, fields: Json) -> Json:
 def create_project(state: State, fields: Json) -> Json:
     """Create a project with a new name."""
     organization, name = existing(state, Organization, fields["organizationId"]), fields["name"]
-    if state.find(Project, name=name):
+    if state.find(Project, name=name, organization=organization):
         raise call_error("already_exists", "Project already exists on organization", EXISTS)
     project = state.add(Project(name, organization))
     return {"projectId": project.id, "creationDate": timestamp(project.created)}

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from contract import Contract, cases
+from instance import PROJECTS, USERS
 from local_zitadel import LocalZitadel, local_zitadel
 
 pytestmark = pytest.mark.local_zitadel
@@ -35,6 +36,30 @@ def test_states_are_answered_as_recorded(contract: Contract, case: dict[str, Any
 
 def test_the_states_are_complete() -> None:
     assert (len(cases("states.json")), len(CASES)) == (88, 88)
+
+
+def test_a_project_name_is_unique_in_an_organization_and_a_username_in_the_instance() -> None:
+    with local_zitadel() as server:
+        home = server.organization_id()
+        path = "/zitadel.org.v2.OrganizationService/AddOrganization"
+        other = server.call(path, {"name": "Other"})["organizationId"]
+
+        def create(organization: str) -> list[int]:
+            owned = {"organizationId": organization}
+            user = {**owned, "username": "x", "machine": {"name": "x"}}
+            calls = {
+                f"{PROJECTS}/CreateProject": {**owned, "name": "Quotes"},
+                f"{USERS}/CreateUser": user,
+            }
+            headers = {"Authorization": f"Bearer {server.admin_pat}"}
+            return [
+                requests.post(server.issuer + path, json=body, headers=headers).status_code
+                for path, body in calls.items()
+            ]
+
+        assert create(home) == [200, 200]
+        assert create(other) == [200, 409]
+        assert create(other) == [409, 409]
 
 
 def has_ipv6() -> bool:
