@@ -8,6 +8,7 @@ It answers like ZITADEL, keeps everything in memory, and logs why it rejects a r
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import logging
 import os
@@ -18,7 +19,6 @@ import socket
 import sys
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from flask import Flask, Response, jsonify, request
@@ -155,12 +155,26 @@ def write_token(file: Path, token: str) -> None:
         opened.write(f"{token}\n")
 
 
-def both(listening: socket.socket, port: int) -> dict[str, socket.socket]:
-    """Return the sockets by address: localhost is ::1 too, where that exists."""
-    sockets = {"127.0.0.1": listening}
-    if socket.has_ipv6:
-        with suppress(OSError):
-            sockets["::1"] = socket.create_server(("::1", port), family=socket.AF_INET6)
+def listen(port: int) -> dict[str, socket.socket]:
+    """Return listening sockets by address: localhost is 127.0.0.1, and ::1 where that exists.
+
+    Both have the same port, a free one if `port` is 0. Raises OSError if it is in use at either,
+    since some programs would then reach another server under the name localhost.
+    """
+    first = socket.create_server(("127.0.0.1", port))
+    sockets = {"127.0.0.1": first}
+    if not socket.has_ipv6:
+        return sockets
+
+    try:
+        address = "::1", first.getsockname()[1]
+        sockets["::1"] = socket.create_server(address, family=socket.AF_INET6)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            first.close()
+            if port == 0:
+                return listen(port)
+            raise
     return sockets
 
 
@@ -187,11 +201,11 @@ def main() -> int:
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
 
     try:
-        listening = socket.create_server(("127.0.0.1", arguments.port))
+        sockets = listen(arguments.port)
     except (OSError, OverflowError) as error:
         print(f"Port {arguments.port} can't be used ({error}).", file=sys.stderr)
         return 2
-    port = listening.getsockname()[1]
+    port = sockets["127.0.0.1"].getsockname()[1]
     state = State()
     admin = state.add(User("admin", "admin", state.organization, is_admin=True))
     token = Token(admin, time.time() + ADMIN_TOKEN_SECONDS, is_personal=True)
@@ -212,7 +226,7 @@ def main() -> int:
             request_handler=RequestHandler,
             fd=listening.fileno(),
         )
-        for host, listening in both(listening, port).items()
+        for host, listening in sockets.items()
     ]
     issuer = f"http://localhost:{port}"
     print(f"local-zitadel runs at {issuer}")
