@@ -27,6 +27,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
 import management
+import projects  # noqa: F401 - importing registers its calls
+import users  # noqa: F401 - the same
 from oauth import LocalZitadel, discovery
 from state import RejectionError, State, Token, User, printable
 
