@@ -32,6 +32,7 @@ from datetime import datetime, timedelta, timezone
 
 from tools import credentials
 from tools.arguments import UsageError, administrator_token, domain, parse
+from tools.connection import seconds_ahead
 from tools.next_steps import show_next_steps
 from tools.objects import ACCOUNT_CREDENTIALS, API_CREDENTIALS, Organization, roles_of
 from tools.situation import Situation
@@ -55,7 +56,6 @@ from tools.zitadel import (
     RejectedError,
     Zitadel,
     address_problem,
-    seconds_ahead,
     wait,
 )
 

@@ -142,12 +142,11 @@ def details(organization: Organization) -> Json:
     return {"sequence": "1", "changeDate": timestamp(), "resourceOwner": organization.id}
 
 
-def page(fields: Json, listed: list[Json], name: str = "pagination") -> tuple[Json, list[Json]]:
+def page(wanted: object, listed: list[Json]) -> tuple[Json, list[Json]]:
     """Return what an answer tells of its page, and the page: newest first unless `asc` is set.
 
     Like ZITADEL's without what is zero or empty.
     """
-    wanted = fields.get(name)
     wanted = wanted if isinstance(wanted, dict) else {}
     numbers = [wanted.get("offset"), wanted.get("limit")]
     offset, limit = (n if isinstance(n, int) and n > 0 else 0 for n in numbers)
@@ -159,8 +158,16 @@ def page(fields: Json, listed: list[Json], name: str = "pagination") -> tuple[Js
 
 def listing(name: str, fields: Json, listed: list[Json]) -> Json:
     """Return the answer to a list's call."""
-    pagination, shown = page(fields, listed)
+    pagination, shown = page(fields.get("pagination"), listed)
     return {"pagination": pagination} | ({name: shown} if shown else {})
+
+
+def older_listing(fields: Json, listed: list[Json]) -> Json:
+    """Return the answer to the call of a list that is oldest first and asked with a `query`."""
+    query = fields.get("query")
+    _, shown = page({"asc": True, **(query if isinstance(query, dict) else {})}, listed)
+    total = {"totalResult": str(len(listed))} if listed else {}
+    return {"details": {"timestamp": timestamp(), **total}} | ({"result": shown} if shown else {})
 
 
 def change_state(thing: Thing, state: str) -> str:
@@ -227,9 +234,3 @@ def add_key(
     key_file = json.dumps({"keyId": key.id, "key": pem.decode(), **rest}).encode()
     encoded = base64.b64encode(key_file).decode()
     return {"keyId": key.id, "creationDate": timestamp(), content: encoded}
-
-
-def asked(fields: Json) -> Json:
-    """Return how a list of users is to be divided."""
-    query = fields.get("query")
-    return query if isinstance(query, dict) else {}

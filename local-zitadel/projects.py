@@ -6,7 +6,6 @@ from management import (
     EXISTS,
     MANAGEMENT,
     add_key,
-    asked,
     call,
     call_error,
     change_state,
@@ -15,7 +14,7 @@ from management import (
     existing,
     filter_of,
     listing,
-    page,
+    older_listing,
     timestamp,
 )
 from state import Application, Json, Organization, Project, State
@@ -66,9 +65,7 @@ def list_organizations(state: State, fields: Json) -> Json:
         for organization in state.all(Organization)
         if id_ in (None, organization.id)
     ]
-    _, shown = page({"query": {"asc": True, **asked(fields)}}, listed, "query")
-    total = {"timestamp": timestamp(), "totalResult": str(len(listed))}
-    return {"details": total, "result": shown}
+    return older_listing(fields, listed)
 
 
 @call("admin/v1/orgs/<organizationId>/policies", "domain")

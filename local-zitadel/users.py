@@ -8,7 +8,6 @@ from management import (
     MANAGEMENT,
     Handler,
     add_key,
-    asked,
     call,
     call_error,
     change_state,
@@ -19,7 +18,7 @@ from management import (
     filter_of,
     invalid,
     listing,
-    page,
+    older_listing,
     roles_of,
     timestamp,
 )
@@ -81,11 +80,7 @@ def list_users(state: State, fields: Json) -> Json:
         for user in state.all(User)
         if username in (None, user.username) and organization in (None, user.organization.id)
     ]
-    if not listed:
-        return {"details": {"timestamp": timestamp()}}
-    _, shown = page({"query": {"asc": True, **asked(fields)}}, listed, "query")
-    total = {"timestamp": timestamp(), "totalResult": str(len(listed))}
-    return {"details": total} | ({"result": shown} if shown else {})
+    return older_listing(fields, listed)
 
 
 @call(f"{MANAGEMENT}/users/<userId>", "machine", "name", method="PUT")

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from typing import NoReturn, Protocol
 from urllib.parse import urlsplit
 
@@ -14,7 +13,7 @@ import requests
 from requests import PreparedRequest
 
 import settings
-from connection import explanation, printable, session_for
+from connection import explanation, printable, seconds_ahead, session_for
 
 ROUTES = ("/api/public", "/api/private", "/api/private-scoped")
 REJECTED_ASSERTION = (
@@ -162,12 +161,8 @@ def _token_problem(
 
 
 def _clock_difference(error: requests.RequestException) -> str:
-    try:
-        date = parsedate_to_datetime(error.response.headers["Date"])  # type: ignore[union-attr]
-        seconds = time.time() - date.timestamp()
-    except (AttributeError, KeyError, ValueError, OverflowError):
-        return ""
-    if abs(seconds) < 2:  # the header has whole seconds
+    seconds = None if error.response is None else seconds_ahead(error.response)
+    if seconds is None or abs(seconds) < 2:  # the header has whole seconds
         return ""
 
     direction = "ahead of" if seconds > 0 else "behind"

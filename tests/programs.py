@@ -17,13 +17,11 @@ from typing import TypeVar
 
 import requests
 
-ROOT = Path(__file__).resolve().parent.parent
-APIS = ("api-jwt", "api-basic-authentication")
-SCRIPTS = {
-    "service-user-jwt": "jwt-profile-token-generator.py",
-    "service-user-client-credentials": "client-credentials-token-generator.py",
-    "service-user-pat": "call-api-with-pat.py",
-}
+from tools import suite
+from tools.suite import ROOT as ROOT
+
+APIS = tuple(folder.name for folder in suite.APIS)
+SCRIPTS = {folder.name: folder.program for folder in suite.CLIENTS}
 PAGES = [
     page.relative_to(ROOT)
     for folder in (".", *APIS, *SCRIPTS)

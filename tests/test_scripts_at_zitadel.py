@@ -11,22 +11,12 @@ from pathlib import Path
 import pytest
 
 from instance import Suite
-from programs import APIS, FLASK, SCRIPTS, run, run_here, running_api
+from programs import APIS, FLASK, SCRIPTS, WRONG_CLOCK, run, run_here, running_api
 from servers import TOKEN, Upstream, send
 
 pytestmark = pytest.mark.local_zitadel
 KEY = "service-user-jwt"
 SECRET = "service-user-client-credentials"
-
-# Runs a script on a machine whose clock is wrong by so many seconds.
-WRONG_CLOCK = """
-import runpy, sys, time
-
-ahead, right = float(sys.argv.pop(1)), time.time
-time.time = lambda: right() + ahead
-sys.argv.pop(0)
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 def sentence(ended: subprocess.CompletedProcess[str]) -> str:

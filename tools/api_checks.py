@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from tools.connection import session_for
+from tools.connection import seconds_ahead, session_for
 from tools.credentials import is_rejection
 from tools.report import Api, Report
 from tools.zitadel import (
@@ -16,7 +16,6 @@ from tools.zitadel import (
     failure,
     intermediary_problem,
     json_object,
-    seconds_ahead,
     send,
     status_problem,
 )

@@ -7,8 +7,10 @@ the files that are say what happened, and leave the explanation to this one.
 import os
 import re
 import ssl
+import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import requests
@@ -57,6 +59,15 @@ def printable(text: object) -> str:
         else character.encode("unicode_escape").decode()
         for character in str(text)
     )
+
+
+def seconds_ahead(answer: requests.Response) -> float | None:
+    """Return by how many seconds this clock is ahead of the answer's Date, if any."""
+    try:
+        date = parsedate_to_datetime(answer.headers["Date"])
+        return time.time() - date.timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return None
 
 
 def explanation(error: Exception, url: str, setting: str) -> str:

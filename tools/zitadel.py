@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import requests
@@ -71,15 +70,6 @@ def send(
         return session.request(method, url + path, **options)
     except (OSError, ValueError) as error:  # requests doesn't wrap all of them
         raise UnavailableError(explanation(error, url, setting)) from None
-
-
-def seconds_ahead(answer: requests.Response) -> float | None:
-    """Return by how many seconds this machine's clock is ahead of the answer's Date."""
-    try:
-        date = parsedate_to_datetime(answer.headers["Date"])
-        return time.time() - date.timestamp()
-    except (KeyError, ValueError, OverflowError):
-        return None
 
 
 def status_problem(answer: requests.Response, url: str, setting: str) -> str:
