@@ -68,7 +68,7 @@ def diagnose(
     assert ended.returncode == status, output
     values = [token.strip()] if isinstance(token, str) else []
     values += [value for name, value in variables.items() if re.search("SECRET|ACCESS", name)]
-    for file in folder.parent.glob("*/.env"):
+    for file in filter(Path.is_file, folder.parent.glob("*/.env")):
         text = file.read_text(errors="replace")
         values += re.findall("(?:SECRET|ACCESS_TOKEN)=[\"']?([^\"'\\n]+)", text)
     for value in values:
