@@ -96,7 +96,7 @@ class CoalescedIntrospection:
             return claims
         except Exception as error:
             if question.is_joined:
-                question.error = copy.copy(error)
+                question.error = error
             raise
         finally:
             with shared.lock:
