@@ -21,7 +21,7 @@ from introspection import (
     TokenIntrospection,
 )
 from introspection_cache import CachedIntrospection
-from introspection_coalescing import CoalescedIntrospection
+from introspection_coalescing import HOLD_BACK_SECONDS, CoalescedIntrospection
 from programs import ROOT, run
 from servers import TOKEN, Upstream, active, bearer, send, serving
 from test_introspection_limits import application
@@ -55,6 +55,12 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold questions back for long, so that a slow machine changes no outcome."""
+    monkeypatch.setattr("introspection_coalescing.HOLD_BACK_SECONDS", 60)
+
+
 @pytest.fixture
 def endpoint() -> Endpoint:
     return Endpoint()
@@ -82,9 +88,14 @@ def test_callers_join_the_question_that_has_not_been_sent(
     endpoint.answer(0, sub="first")
     assert first.result(5) == {"sub": "first"}
     endpoint.asked(2)
+    late = [threads.submit(introspection.introspect, "a") for _ in range(4)]
+    callers(introspection, 9)
     endpoint.answer(1, sub="second")
     assert [other.result(5) for other in others] == [{"sub": "second"}] * 5
-    assert len(endpoint.questions) == 2
+    endpoint.asked(3)
+    endpoint.answer(2, sub="third")
+    assert [other.result(5) for other in late] == [{"sub": "third"}] * 4
+    assert len(endpoint.questions) == 3
 
 
 def test_nobody_gets_an_answer_to_a_question_sent_before_they_arrived(
@@ -150,8 +161,9 @@ def test_different_tokens_never_wait_for_each_other(
 
 
 def test_a_slow_question_holds_the_next_one_back_for_a_second_at_most(
-    endpoint: Endpoint, threads: ThreadPoolExecutor
+    endpoint: Endpoint, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("introspection_coalescing.HOLD_BACK_SECONDS", HOLD_BACK_SECONDS)
     introspection = CoalescedIntrospection(endpoint)
     slow = threads.submit(introspection.introspect, "a")
     endpoint.asked(1)
@@ -317,7 +329,6 @@ def test_a_thread_that_vanished_is_given_up(
     endpoint: Endpoint, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("introspection_coalescing.LOST_SECONDS", 0.1)
-    monkeypatch.setattr("introspection_coalescing.HOLD_BACK_SECONDS", 1000)
     introspection = CoalescedIntrospection(endpoint)
     first = threads.submit(introspection.introspect, "a")
     endpoint.asked(1)
