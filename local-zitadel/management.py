@@ -35,6 +35,7 @@ APPLICATIONS = "zitadel.application.v2.ApplicationService"
 USERS = "zitadel.user.v2.UserService"
 AUTHORIZATIONS = "zitadel.authorization.v2.AuthorizationService"
 EXISTS = "V3-DKcYh"
+PAGE = 100  # how much a list has at most
 BASIC = "API_AUTH_METHOD_TYPE_BASIC"
 PRIVATE_KEY_JWT = "API_AUTH_METHOD_TYPE_PRIVATE_KEY_JWT"
 TOKEN_TYPES = {"ACCESS_TOKEN_TYPE_BEARER": False, "ACCESS_TOKEN_TYPE_JWT": True}
@@ -43,6 +44,7 @@ STATUSES = {"already_exists": 409, "not_found": 404, "unauthenticated": 401}
 MISSING: dict[type[Thing], tuple[str, ...]] = {
     Project: ("failed_precondition", "Project not found", "COMMAND-EbFMN"),
     User: ("not_found", "User could not be found", "COMMAND-bd4ir1mblj"),
+    RoleAssignment: ("not_found", "User grant not found", "COMMAND-3M9sd"),
 }
 Handler = Callable[[State, Json], Json]
 # By name: each call's method, path, required fields and handler.
@@ -136,12 +138,31 @@ def details(organization: Organization) -> Json:
     return {"sequence": "1", "changeDate": timestamp(), "resourceOwner": organization.id}
 
 
-def page(name: str, listed: list[Json]) -> Json:
-    """Return a list in an answer, newest first; like ZITADEL without what is zero or empty."""
-    if not listed:
-        return {"pagination": {"appliedLimit": "100"}}
-    pagination = {"appliedLimit": "100", "totalResult": str(len(listed))}
-    return {"pagination": pagination, name: listed[::-1]}
+def page(fields: Json, listed: list[Json], name: str = "pagination") -> tuple[Json, list[Json]]:
+    """Return what an answer tells of its page, and the page: newest first unless `asc` is set.
+
+    Like ZITADEL's without what is zero or empty.
+    """
+    wanted = fields.get(name)
+    wanted = wanted if isinstance(wanted, dict) else {}
+    numbers = [wanted.get("offset"), wanted.get("limit")]
+    offset, limit = (n if isinstance(n, int) and n > 0 else 0 for n in numbers)
+    limit = min(limit or PAGE, PAGE)
+    ordered = listed if wanted.get("asc") else listed[::-1]
+    total = {"totalResult": str(len(listed))} if listed else {}
+    return {"appliedLimit": str(limit), **total}, ordered[offset : offset + limit]
+
+
+def listing(name: str, fields: Json, listed: list[Json]) -> Json:
+    """Return the answer to a list's call."""
+    pagination, shown = page(fields, listed)
+    return {"pagination": pagination} | ({name: shown} if shown else {})
+
+
+def change_state(thing: Thing, state: str) -> str:
+    """Activate, deactivate or lock something, and return when."""
+    thing.state = state
+    return timestamp()
 
 
 # Parts of requests
@@ -166,7 +187,7 @@ def application_of(state: State, fields: Json, uses_key: bool | None = None) -> 
 
 def roles_of(project: Project, fields: Json) -> list[str]:
     """Return the call's roles, which must exist in the project."""
-    roles: list[str] = fields["roleKeys"]
+    roles: list[str] = [str(role) for role in fields["roleKeys"]]
     for role in roles:
         if role not in project.roles:
             reason = f"project {project.id} has no role '{role}'"
@@ -191,9 +212,10 @@ def expiry_of(fields: Json) -> float:
 
 def filter_of(fields: Json, kind: str, name: str, key: str) -> Any:
     """Return the value of one of a list's filters, None if it has no such filter."""
-    for query in fields.get(kind, []):
-        if name in query:
-            return query[name][key]
+    queries = fields.get(kind)
+    for query in queries if isinstance(queries, list) else []:
+        if isinstance(query, dict) and isinstance(query.get(name), dict):
+            return query[name].get(key)
     return None
 
 
@@ -237,6 +259,49 @@ def add_organization(state: State, fields: Json) -> Json:
     return {"details": details(organization), "organizationId": organization.id}
 
 
+@call(ORGANIZATIONS, "ListOrganizations")
+def list_organizations(state: State, fields: Json) -> Json:
+    """List the organization with an id, or all."""
+    id_ = filter_of(fields, "queries", "idQuery", "id")
+    listed = [
+        {
+            "id": organization.id,
+            "details": details(organization) | dates(organization),
+            "state": f"ORGANIZATION_STATE_{organization.state}",
+            "name": organization.name,
+            "primaryDomain": organization.domain,
+        }
+        for organization in state.all(Organization)
+        if id_ in (None, organization.id)
+    ]
+    _, shown = page({"query": {"asc": True, **asked(fields)}}, listed, "query")
+    total = {"timestamp": timestamp(), "totalResult": str(len(listed))}
+    return {"details": total, "result": shown}
+
+
+@call("admin/v1/orgs/<organizationId>/policies", "domain")
+def set_domain_policy(state: State, fields: Json) -> Json:
+    """Set whether an organization appends its domain to login names."""
+    organization = existing(state, Organization, fields["organizationId"])
+    organization.appends_domain = fields.get("userLoginMustBeDomain") is True
+    changed = {"sequence": "1", "creationDate": timestamp(), "resourceOwner": organization.id}
+    return {"details": changed}
+
+
+@call(ORGANIZATIONS, "DeactivateOrganization", "organizationId")
+def deactivate_organization(state: State, fields: Json) -> Json:
+    """Deactivate an organization."""
+    organization = existing(state, Organization, fields["organizationId"])
+    return {"changeDate": change_state(organization, "INACTIVE")}
+
+
+@call(ORGANIZATIONS, "ActivateOrganization", "organizationId")
+def activate_organization(state: State, fields: Json) -> Json:
+    """Activate an organization again."""
+    organization = existing(state, Organization, fields["organizationId"])
+    return {"changeDate": change_state(organization, "ACTIVE")}
+
+
 @call(ORGANIZATIONS, "DeleteOrganization", "organizationId")
 def delete_organization(state: State, fields: Json) -> Json:
     """Delete an organization."""
@@ -267,12 +332,12 @@ def list_projects(state: State, fields: Json) -> Json:
             "organizationId": project.organization.id,
             **dates(project),
             "name": project.name,
-            "state": "PROJECT_STATE_ACTIVE",
+            "state": f"PROJECT_STATE_{project.state}",
         }
         for project in state.all(Project)
         if name in (None, project.name)
     ]
-    return page("projects", listed)
+    return listing("projects", fields, listed)
 
 
 @call(PROJECTS, "DeleteProject", "projectId")
@@ -281,6 +346,18 @@ def delete_project(state: State, fields: Json) -> Json:
     if project := state.find(Project, id=fields["projectId"]):
         state.delete(project)
     return {"deletionDate": timestamp()}
+
+
+@call(PROJECTS, "DeactivateProject", "projectId")
+def deactivate_project(state: State, fields: Json) -> Json:
+    """Deactivate a project."""
+    return {"changeDate": change_state(existing(state, Project, fields["projectId"]), "INACTIVE")}
+
+
+@call(PROJECTS, "ActivateProject", "projectId")
+def activate_project(state: State, fields: Json) -> Json:
+    """Activate a project again."""
+    return {"changeDate": change_state(existing(state, Project, fields["projectId"]), "ACTIVE")}
 
 
 @call(PROJECTS, "AddProjectRole", "projectId", "roleKey", "displayName")
@@ -335,12 +412,12 @@ def list_applications(state: State, fields: Json) -> Json:
                 "applicationId": application.id,
                 "projectId": application.project.id,
                 **dates(application),
-                "state": "APPLICATION_STATE_ACTIVE",
+                "state": f"APPLICATION_STATE_{application.state}",
                 "name": application.name,
                 "apiConfiguration": configuration,
             }
         )
-    return page("applications", listed)
+    return listing("applications", fields, listed)
 
 
 @call(APPLICATIONS, "DeleteApplication", "projectId", "applicationId")
@@ -348,6 +425,18 @@ def delete_application(state: State, fields: Json) -> Json:
     """Delete an application."""
     state.delete(application_of(state, fields))
     return {"deletionDate": timestamp()}
+
+
+@call(APPLICATIONS, "DeactivateApplication", "projectId", "applicationId")
+def deactivate_application(state: State, fields: Json) -> Json:
+    """Deactivate an application."""
+    return {"deactivationDate": change_state(application_of(state, fields), "INACTIVE")}
+
+
+@call(APPLICATIONS, "ReactivateApplication", "projectId", "applicationId")
+def reactivate_application(state: State, fields: Json) -> Json:
+    """Activate an application again."""
+    return {"reactivationDate": change_state(application_of(state, fields), "ACTIVE")}
 
 
 @call(APPLICATIONS, "GenerateClientSecret", "projectId", "applicationId")
@@ -375,33 +464,54 @@ def create_user(state: State, fields: Json) -> Json:
         existing(state, Organization, fields["organizationId"]),
         fields["username"],
     )
-    if state.find(User, username=username):
+    user = User(username, fields["machine"]["name"], organization)
+    if state.find(User, login_name=user.login_name):
         raise call_error("already_exists", "User already exists", EXISTS)
-    user = state.add(User(username, fields["machine"]["name"], organization))
+    state.add(user)
     return {"id": user.id, "creationDate": timestamp(user.created)}
+
+
+def as_listed(user: User) -> Json:
+    """Return a service account as ZITADEL lists it."""
+    return {
+        "userId": user.id,
+        "details": details(user.organization) | dates(user),
+        "state": f"USER_STATE_{user.state}",
+        "username": user.username,
+        "loginNames": [user.login_name],
+        "preferredLoginName": user.login_name,
+        "machine": {"name": user.name} | ({"hasSecret": True} if user.secret_digest else {}),
+    }
+
+
+@call(USERS, "GetUserByID", "userId")
+def get_user(state: State, fields: Json) -> Json:
+    """Return a service account."""
+    user = existing(state, User, fields["userId"])
+    return {"details": details(user.organization) | dates(user), "user": as_listed(user)}
+
+
+def asked(fields: Json) -> Json:
+    """Return how a list of users is to be divided."""
+    query = fields.get("query")
+    return query if isinstance(query, dict) else {}
 
 
 @call(USERS, "ListUsers")
 def list_users(state: State, fields: Json) -> Json:
     """List the service account with a username, or all."""
     username = filter_of(fields, "queries", "userNameQuery", "userName")
+    organization = filter_of(fields, "queries", "organizationIdQuery", "organizationId")
     listed = [
-        {
-            "userId": user.id,
-            "details": details(user.organization) | dates(user),
-            "state": "USER_STATE_ACTIVE" if user.is_active else "USER_STATE_INACTIVE",
-            "username": user.username,
-            "loginNames": [user.username],
-            "preferredLoginName": user.username,
-            "machine": {"name": user.name} | ({"hasSecret": True} if user.secret_digest else {}),
-        }
+        as_listed(user)
         for user in state.all(User)
-        if username in (None, user.username)
+        if username in (None, user.username) and organization in (None, user.organization.id)
     ]
     if not listed:
         return {"details": {"timestamp": timestamp()}}
+    _, shown = page({"query": {"asc": True, **asked(fields)}}, listed, "query")
     total = {"timestamp": timestamp(), "totalResult": str(len(listed))}
-    return {"details": total, "result": listed}
+    return {"details": total} | ({"result": shown} if shown else {})
 
 
 @call(f"{MANAGEMENT}/users/<userId>", "machine", "name", method="PUT")
@@ -423,12 +533,29 @@ def delete_user(state: State, fields: Json) -> Json:
     return {"details": details(user.organization)}
 
 
-@call(USERS, "DeactivateUser", "userId")
-def deactivate_user(state: State, fields: Json) -> Json:
-    """Deactivate a service account, which invalidates its tokens too."""
-    user = existing(state, User, fields["userId"])
-    user.is_active = False
-    return {"details": details(user.organization)}
+def change_user(new_state: str) -> Handler:
+    """Return the handler of a call that changes a service account's state."""
+
+    def handler(state: State, fields: Json) -> Json:
+        user = existing(state, User, fields["userId"])
+        change_state(user, new_state)
+        # ZITADEL's stay dead, too, when it is active again.
+        for token in state.all(Token):
+            if token.user is user and new_state != "ACTIVE":
+                word = "locked" if new_state == "LOCKED" else "deactivated"
+                state.delete(token, f"the token's service account {user.id} is {word}, or was")
+        return {"details": details(user.organization)}
+
+    return handler
+
+
+for name, new_state in {
+    "DeactivateUser": "INACTIVE",
+    "ReactivateUser": "ACTIVE",
+    "LockUser": "LOCKED",
+    "UnlockUser": "ACTIVE",
+}.items():
+    call(USERS, name, "userId")(change_user(new_state))
 
 
 @call(USERS, "AddKey", "userId", "expirationDate")
@@ -498,16 +625,29 @@ def list_authorizations(state: State, fields: Json) -> Json:
     listed = [
         {
             "id": assignment.id,
-            "project": {"id": assignment.project.id, "name": assignment.project.name},
-            "user": {"id": assignment.user.id},
-            "state": "STATE_ACTIVE",
+            **dates(assignment),
+            "project": {
+                "id": assignment.project.id,
+                "name": assignment.project.name,
+                "organizationId": assignment.project.organization.id,
+            },
+            "organization": {
+                "id": assignment.organization.id,
+                "name": assignment.organization.name,
+            },
+            "user": {
+                "id": assignment.user.id,
+                "preferredLoginName": assignment.user.login_name,
+                "organizationId": assignment.user.organization.id,
+            },
+            "state": f"STATE_{assignment.state}",
             "roles": [{"key": role, "displayName": role} for role in assignment.roles],
         }
         for assignment in state.all(RoleAssignment)
-        if (user_ids is None or assignment.user.id in user_ids)
-        and project_id in (None, assignment.project.id)
+        if not isinstance(user_ids, list) or assignment.user.id in user_ids
+        if project_id in (None, assignment.project.id)
     ]
-    return page("authorizations", listed)
+    return listing("authorizations", fields, listed)
 
 
 @call(AUTHORIZATIONS, "UpdateAuthorization", "id", "roleKeys")
@@ -516,6 +656,18 @@ def update_authorization(state: State, fields: Json) -> Json:
     assignment = existing(state, RoleAssignment, fields["id"])
     assignment.roles = roles_of(assignment.project, fields)
     return {"changeDate": timestamp()}
+
+
+@call(AUTHORIZATIONS, "DeactivateAuthorization", "id")
+def deactivate_authorization(state: State, fields: Json) -> Json:
+    """Deactivate a user's roles in a project."""
+    return {"changeDate": change_state(existing(state, RoleAssignment, fields["id"]), "INACTIVE")}
+
+
+@call(AUTHORIZATIONS, "ActivateAuthorization", "id")
+def activate_authorization(state: State, fields: Json) -> Json:
+    """Activate a user's roles in a project again."""
+    return {"changeDate": change_state(existing(state, RoleAssignment, fields["id"]), "ACTIVE")}
 
 
 @call(AUTHORIZATIONS, "DeleteAuthorization", "id")

@@ -285,7 +285,7 @@ class LocalZitadel:
 
     def _user_by_secret(self, form: Form, header: str) -> User:
         client_id, secret, _ = client_credentials(form, header)
-        user = self.state.find(User, username=client_id)
+        user = self.state.find(User, login_name=client_id)
         if user is None:
             reason = "no service account has this username"
             if self.state.find(User, id=client_id):
@@ -310,7 +310,7 @@ class LocalZitadel:
             )
             raise oauth_error("invalid_request", description, "the scope is missing")
         if not user.is_active:
-            reason = f"service account {user.id} is deactivated"
+            reason = f"service account {user.id} is deactivated or locked"
             raise oauth_error("invalid_request", "Errors.User.NotActive", reason)
         scopes = [scope for scope in requested if scope in KNOWN_SCOPES or OPEN_SCOPE.match(scope)]
         projects = [match[1] for match in map(PROJECT_AUDIENCE.fullmatch, scopes) if match]
@@ -319,7 +319,7 @@ class LocalZitadel:
         token = Token(user, expires, audience=audience, scopes=scopes, methods=methods)
         text = ""
         if user.gets_jwts:
-            own = {"nbf": int(token.created), "client_id": user.username, "jti": token.id}
+            own = {"nbf": int(token.created), "client_id": user.login_name, "jti": token.id}
             text = self._jwt(token, aud=token.audience, **own)
         answer = {
             "access_token": self.state.add_token(token, text),
@@ -327,7 +327,7 @@ class LocalZitadel:
             "expires_in": self.token_seconds,
         }
         if "openid" in scopes:
-            answer["id_token"] = self._jwt(token, aud=[user.username, *token.audience])
+            answer["id_token"] = self._jwt(token, aud=[user.login_name, *token.audience])
         return answer
 
     def _jwt(self, token: Token, **own: Any) -> str:
@@ -371,6 +371,8 @@ class LocalZitadel:
             return inactive(str(error))
         except BadAssertionError as error:
             raise oauth_error("unauthorized_client", reason=str(error)) from None
+        if api.problem:
+            raise oauth_error("unauthorized_client", reason=api.problem)
         jwt_problem = self._jwt_problem(text) if text.count(".") == 2 else ""
         token, problem = self.state.find_token(text)
         if jwt_problem or token is None or problem:
@@ -413,18 +415,18 @@ class LocalZitadel:
             "jti": token.id,
         }
         if not token.is_personal:
-            claims |= {"client_id": user.username, "auth_time": int(token.created)}
+            claims |= {"client_id": user.login_name, "auth_time": int(token.created)}
         if token.methods:
             claims["amr"] = token.methods
         if "profile" in scopes:
-            names = {"username": user.username, "preferred_username": user.username}
+            names = {"username": user.login_name, "preferred_username": user.login_name}
             claims |= {**names, "name": user.name, "updated_at": int(user.created)}
         if OWNER_SCOPE in scopes:
             claims[f"{OWNER_SCOPE}:id"] = user.organization.id
             claims[f"{OWNER_SCOPE}:name"] = user.organization.name
             claims[f"{OWNER_SCOPE}:primary_domain"] = user.organization.domain
         assigned = self.state.find(RoleAssignment, user=user, project=api.project)
-        if assigned:
+        if assigned and assigned.is_active:
             prefix, organization = len(ROLE_SCOPE), assigned.organization
             requested = [scope[prefix:] for scope in scopes if scope.startswith(ROLE_SCOPE)]
             granted = {

@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from flask import Flask, Response, jsonify, request
@@ -154,6 +155,15 @@ def write_token(file: Path, token: str) -> None:
         opened.write(f"{token}\n")
 
 
+def both(listening: socket.socket, port: int) -> dict[str, socket.socket]:
+    """Return the sockets by address: localhost is ::1 too, where that exists."""
+    sockets = {"127.0.0.1": listening}
+    if socket.has_ipv6:
+        with suppress(OSError):
+            sockets["::1"] = socket.create_server(("::1", port), family=socket.AF_INET6)
+    return sockets
+
+
 def main() -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
     parser = argparse.ArgumentParser(
@@ -192,21 +202,27 @@ def main() -> int:
         print(f"{file} can't be written ({error.strerror}).", file=sys.stderr)
         return 2
 
-    server = make_server(
-        "127.0.0.1",
-        port,
-        create_app(state, arguments.token_seconds),
-        threaded=True,
-        request_handler=RequestHandler,
-        fd=listening.fileno(),
-    )
+    app = create_app(state, arguments.token_seconds)
+    servers = [
+        make_server(
+            host,
+            port,
+            app,
+            threaded=True,
+            request_handler=RequestHandler,
+            fd=listening.fileno(),
+        )
+        for host, listening in both(listening, port).items()
+    ]
     issuer = f"http://localhost:{port}"
     print(f"local-zitadel runs at {issuer}")
     print(f"Admin personal access token in {file}")
     print("It is for learning and tests, not for production. Everything is lost on restart.")
     command = f"python provision.py --domain {issuer} --token-file {shlex.quote(str(file))}"
     print(f"To configure the folders: {command}", flush=True)
-    server.serve_forever()
+    for server in servers[1:]:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    servers[0].serve_forever()
     return 0
 
 

@@ -54,11 +54,20 @@ def digest(secret: str) -> bytes:
 
 @dataclass(eq=False, kw_only=True)
 class Thing:
-    """Anything with an id. `removed` says why it is gone, for the log."""
+    """Anything with an id. `removed` says why it is gone, for the log.
+
+    `state` is ACTIVE, INACTIVE, or for a locked service account LOCKED.
+    """
 
     id: str = field(default_factory=lambda: str(next(ids)))
     created: float = field(default_factory=time.time)
     removed: str = ""
+    state: str = "ACTIVE"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is neither deactivated nor locked."""
+        return self.state == "ACTIVE"
 
 
 @dataclass(eq=False)
@@ -66,6 +75,7 @@ class Organization(Thing):
     """An organization."""
 
     name: str
+    appends_domain: bool = False  # to login names: the policy userLoginMustBeDomain
 
     @property
     def domain(self) -> str:
@@ -93,6 +103,18 @@ class Application(Thing):
     secret_digest: bytes = b""
     client_id: str = field(default_factory=lambda: str(next(ids)))
 
+    @property
+    def problem(self) -> str:
+        """Why it may not introspect, "" if it may."""
+        for name, thing in (
+            ("API", self),
+            ("project", self.project),
+            ("organization", self.project.organization),
+        ):
+            if not thing.is_active:
+                return f"the {name} {thing.id} is deactivated"
+        return ""
+
 
 @dataclass(eq=False)
 class User(Thing):
@@ -102,9 +124,14 @@ class User(Thing):
     name: str
     organization: Organization
     is_admin: bool = False
-    is_active: bool = True
     gets_jwts: bool = False
     secret_digest: bytes = b""
+
+    @property
+    def login_name(self) -> str:
+        """Return the name that is unique in the instance, and the client id."""
+        suffix = f"@{self.organization.domain}" if self.organization.appends_domain else ""
+        return f"{self.username}{suffix}"
 
 
 @dataclass(eq=False)
@@ -203,8 +230,6 @@ class State:
             return None, "the token is unknown; a restart forgets them all"
         if token.removed:
             return token, f"the token is no longer valid: {token.removed}"
-        if not token.user.is_active:
-            return token, f"the token's service account {token.user.id} is deactivated"
         if token.expires <= time.time():
             return token, f"the token expired {int(time.time() - token.expires)} s ago"
         return token, ""

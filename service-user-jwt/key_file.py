@@ -60,7 +60,7 @@ def read(settings: Settings, name: str, kind: str) -> dict[str, str]:
 def _text(settings: Settings, name: str, usual_name: str) -> tuple[str, str]:
     """Return the key file's text, and "(its path) " or ""."""
     value = settings.required(name)
-    if value.startswith(("{", '"{')):
+    if value.startswith("{"):
         return value, ""
 
     path = FOLDER / value
@@ -73,13 +73,18 @@ def _text(settings: Settings, name: str, usual_name: str) -> tuple[str, str]:
 
 
 def _json_object(text: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text, strict=False)  # its \n may have become line breaks
-        if isinstance(content, str):  # JSON within a JSON string, by two encoders
-            content = json.loads(content, strict=False)
-    except (ValueError, RecursionError):
-        content = None
-    return content if isinstance(content, dict) else {}
+    # Two encoders make JSON within a JSON string of it, whose quotes `settings` drops.
+    for form in (text, f'"{text}"'):
+        try:
+            # Not strict: \n may have become line breaks.
+            content = json.loads(form, strict=False)
+            if isinstance(content, str):
+                content = json.loads(content, strict=False)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(content, dict):
+            return content
+    return {}
 
 
 def _has_passed(date: object) -> bool:

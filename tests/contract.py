@@ -32,7 +32,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-ANSWERS = Path(__file__).with_name("answers.json")
+FOLDER = Path(__file__).parent
 EVENTUALLY_SECONDS = 15
 ABOUT_NOW_SECONDS = 600
 ABOUT_SECONDS = 5
@@ -51,9 +51,9 @@ PLACEHOLDER = re.compile(r"\{([A-Z_]+(?:\.\w+)*)\}")
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
-def cases() -> list[dict[str, Any]]:
-    """Return the recorded cases."""
-    recorded: list[dict[str, Any]] = json.loads(ANSWERS.read_text(encoding="utf-8"))["cases"]
+def cases(file: str = "answers.json") -> list[dict[str, Any]]:
+    """Return the recorded cases of a file beside this one."""
+    recorded: list[dict[str, Any]] = json.loads((FOLDER / file).read_text("utf-8"))["cases"]
     return recorded
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dotenv import dotenv_values
 
 from instance import AUTHORIZATIONS, PROJECTS, USERS, Instance, new_name
+from local_zitadel import local_zitadel
 from test_provision import Setup, lines
 
 APPLICATIONS = "/zitadel.application.v2.ApplicationService"
@@ -194,3 +196,20 @@ def test_the_api_is_found_among_more_than_a_hundred_applications(
     assert len(lines(setup.run(), "kept")) == 5
     output = setup.run("--delete", status=2)
     assert output.count("with its application ") == 103
+
+
+@pytest.mark.local_zitadel
+def test_where_login_names_end_with_a_domain_the_client_id_is_the_login_name(
+    tmp_path: Path,
+) -> None:
+    with local_zitadel() as server:
+        token_file = tmp_path / "admin.pat"
+        token_file.write_text(server.admin_pat)
+        instance = Instance(server.issuer, server.admin_pat, token_file)
+        policy = f"/admin/v1/orgs/{instance.organization_id()}/policies/domain"
+        instance.call(policy, {"userLoginMustBeDomain": True})
+        setup = Setup(server.issuer, token_file, tmp_path / "folders", new_name())
+        assert len(lines(setup.run(), "proved")) == 5
+        client = dotenv_values(setup.directory / CLIENT / ".env")["CLIENT_ID"]
+        assert client and client.endswith("@zitadel.localhost")
+        assert len(lines(setup.run(), "kept")) == 5

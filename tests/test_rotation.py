@@ -54,7 +54,7 @@ class Console:
         return {"projectId": str(self.project), "applicationId": made["applicationId"]}
 
     def user(self, name: str) -> str:
-        username = f"{name}-{self.suite.project}"
+        username = f"{name}-{self.project}"
         query = {"userName": username, "method": "TEXT_QUERY_METHOD_EQUALS"}
         listed = self.call(USERS, "ListUsers", queries=[{"userNameQuery": query}])
         return str(listed["result"][0]["userId"])

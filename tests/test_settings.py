@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import settings
 from programs import FLASK, copy_folder, free_port, run, run_here, running_api
 from servers import TOKEN, Upstream, active, send
 from test_scripts import API_KEY, KEY_CONTENT, USER_KEY, assert_one_sentence, prepare, start
@@ -197,3 +198,55 @@ def test_a_secret_in_the_place_of_a_path_is_never_shown(
     assert_one_sentence(ended, variable)
     for secret in (value, value[:20], value[-20:], "eyJ0", "BEGIN"):
         assert secret not in ended.stderr + ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("domain", "ascii_form"),
+    [
+        ("https://zürich.example", "https://xn--zrich-kva.example"),
+        ("https://例え.jp:8443", "https://xn--r8jz45g.jp:8443"),
+        ("https://Example.COM/", "https://example.com"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_an_international_domain_has_one_form_everywhere(domain: str, ascii_form: str) -> None:
+    values = settings.Settings({"the environment": {"ZITADEL_DOMAIN": domain}}, ".env")
+    assert values.domain("ZITADEL_DOMAIN") == ascii_form
+    assert values.url("ZITADEL_TOKEN_URL", f"{ascii_form}/t") == f"{ascii_form}/t"
+
+
+@pytest.mark.parametrize("value", ["abc", "12a", "Quotes", "-1"])
+def test_a_project_id_has_only_digits(value: str) -> None:
+    values = settings.Settings({"the environment": {"PROJECT_ID": value}}, ".env")
+    with pytest.raises(settings.ConfigurationError, match="isn't a project's resource id"):
+        values.project_id("PROJECT_ID")
+
+
+def test_a_named_pipe_above_is_named_and_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".env")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    values = settings.load(folder, {})
+    assert "it isn't a regular file" in values.source("ZITADEL_DOMAIN")
+
+
+@pytest.mark.skipif(not hasattr(os, "chown") or os.getuid() != 0, reason="needs root")
+def test_a_file_above_of_another_user_is_named_and_not_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("ZITADEL_DOMAIN=https://attacker.test\n")
+    os.chown(tmp_path / ".env", 12345, 12345)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    values = settings.load(folder, {})
+    assert values.get("ZITADEL_DOMAIN") == ""
+    assert "it belongs to another user" in values.source("ZITADEL_DOMAIN")
+
+
+def test_a_value_that_isnt_utf_8_is_told(tmp_path: Path) -> None:
+    values = settings.load(tmp_path, {"ZITADEL_DOMAIN": "https://\udcff.test"})
+    with pytest.raises(settings.ConfigurationError, match="isn't UTF-8 text"):
+        values.domain("ZITADEL_DOMAIN")
+
+
+def test_a_file_named_env_txt_is_pointed_to(tmp_path: Path) -> None:
+    (tmp_path / ".env.txt").write_text("ZITADEL_DOMAIN=https://example.com\n")
+    assert "rename .env.txt" in settings.load(tmp_path, {}).source("ZITADEL_DOMAIN")
