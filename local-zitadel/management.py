@@ -245,7 +245,7 @@ def my_organization(state: State, fields: Json) -> Json:
     found = {
         "id": organization.id,
         "details": details(organization) | dates(organization),
-        "state": "ORG_STATE_ACTIVE",
+        "state": f"ORG_STATE_{organization.state}",
         "name": organization.name,
         "primaryDomain": organization.domain,
     }

@@ -1,8 +1,16 @@
-"""What many tests need: a scripted ZITADEL, and one with everything created in it."""
+"""The fixtures that several files share, and an option for running the tests on your own ZITADEL.
+
+    ZITADEL_ADMIN_TOKEN=… pytest --zitadel-domain https://example.zitadel.cloud
+
+The token is a personal access token of an Org Owner there, or for all recorded cases of an IAM
+Owner. It comes by a variable alone: as an argument it could be read by everyone on the machine, and
+pytest takes the path of a file for a place to look for tests.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +19,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import Mock
 
 import jwt
@@ -19,19 +27,49 @@ import pytest
 import redis
 from requests.auth import HTTPBasicAuth
 
-from instance import Instance, new_name
+from contract import Contract
+from diagnosing import BASIC, claims
+from instance import Instance, Suite, new_name
 from introspection import TokenIntrospection
-from local_zitadel import local_zitadel
+from local_zitadel import LocalZitadel, local_zitadel
 from programs import APIS, SCRIPTS, copy_folder, free_port, running_api
-from servers import Upstream
+from provisioning import TOKEN, Setup
+from recorded import BY_ID
+from servers import DISCOVERY, Upstream
 from validator import ZitadelIntrospectTokenValidator
 
 # A shell lets what it runs in the background ignore Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option."""
+    parser.getgroup("zitadel", "the ZITADEL that the tests run on").addoption(
+        "--zitadel-domain",
+        metavar="https://…",
+        help="run the tests that use a ZITADEL on this one, as the administrator whose personal "
+        "access token is in ZITADEL_ADMIN_TOKEN; they delete what they create",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the option."""
+    domain = config.option.zitadel_domain
+    if domain is None:
+        return
+    if not re.fullmatch(r"https?://[^/?#\s]+/?", domain):
+        raise pytest.UsageError("--zitadel-domain must be like https://example.zitadel.cloud.")
+    token = os.environ.get("ZITADEL_ADMIN_TOKEN", "").strip()
+    if not re.fullmatch(r"[!-~]+", token):
+        raise pytest.UsageError(
+            "--zitadel-domain requires ZITADEL_ADMIN_TOKEN: set it to the personal access token of "
+            "an administrator there, on one line."
+        )
+    config.option.zitadel_admin_token = token
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Choose, for a ZITADEL that was given, the tests that use one and can do with any."""
+    """Keep only the tests that run on any ZITADEL, if one is named."""
     if config.option.zitadel_domain is None:
         return
 
@@ -45,19 +83,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def instance(pytestconfig: pytest.Config) -> Iterator[Instance]:
-    """Provide the ZITADEL that was given, or a local one."""
+    """Provide the ZITADEL of --zitadel-domain, or a local one."""
     if pytestconfig.option.zitadel_domain is None:
         with local_zitadel() as zitadel:
             yield zitadel
         return
     given = pytestconfig.option
     with tempfile.TemporaryDirectory() as directory:
-        token_file = given.zitadel_token_file
-        if token_file is None:
-            token_file = Path(directory, "admin.pat")
-            token_file.write_text(given.zitadel_admin_token)
+        token_file = Path(directory, "admin.pat")
+        token_file.write_text(given.zitadel_admin_token)
         issuer = given.zitadel_domain.rstrip("/")
-        yield Instance(issuer, given.zitadel_admin_token, token_file.absolute())
+        yield Instance(issuer, given.zitadel_admin_token, token_file)
 
 
 @pytest.fixture
@@ -90,14 +126,6 @@ def marker() -> str:
     return uuid.uuid4().hex
 
 
-class Suite(NamedTuple):
-    """The five folders, copied out and provisioned, and the project and ZITADEL they belong to."""
-
-    zitadel: Instance
-    folder: Path
-    project: str
-
-
 @pytest.fixture(scope="session")
 def suite(tmp_path_factory: pytest.TempPathFactory, instance: Instance) -> Iterator[Suite]:
     """Provide the five folders, each with its `.env`, and the running ZITADEL."""
@@ -118,7 +146,7 @@ def base_url(request: pytest.FixtureRequest, suite: Suite) -> Iterator[str]:
 
 @pytest.fixture
 def add_user(instance: Instance) -> Iterator[Callable[[], str]]:
-    """Provide a function that makes a service user without a role and returns its id."""
+    """Provide a function that creates a service account without a role and returns its id."""
     made = []
 
     def add() -> str:
@@ -156,3 +184,86 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+# For provision.py
+
+
+@pytest.fixture(scope="session")
+def zitadel() -> Iterator[LocalZitadel]:
+    """Provide a local-zitadel for tests that leave something in it."""
+    with local_zitadel() as zitadel:
+        yield zitadel
+
+
+@pytest.fixture
+def setup(zitadel: LocalZitadel, tmp_path: Path) -> Setup:
+    """Provide a local-zitadel, a new project's name, and a directory that doesn't exist yet."""
+    return Setup(zitadel.issuer, zitadel.token_file, tmp_path / "folders", new_name())
+
+
+@pytest.fixture
+def shared_setup(instance: Instance, tmp_path: Path) -> Iterator[Setup]:
+    """Provide the same on any ZITADEL; what is created there is deleted afterwards."""
+    directory = tmp_path / "folders"
+    with instance.new_project(directory) as project:
+        yield Setup(instance.issuer, instance.token_file, directory, project)
+
+
+@pytest.fixture(scope="module")
+def provisioned(instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
+    """Provide a provisioned directory; a test that changes it repairs it by another run."""
+    directory = tmp_path_factory.mktemp("provisioned")
+    with instance.new_project(directory) as project:
+        setup = Setup(instance.issuer, instance.token_file, directory, project)
+        setup.run()
+        yield setup
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> Setup:
+    """Provide a token file and a directory, and an address where no ZITADEL answers."""
+    token_file = tmp_path / "admin.pat"
+    token_file.write_text(f"{TOKEN}\n")
+    return Setup(f"http://localhost:{free_port()}", token_file, tmp_path / "folders")
+
+
+@pytest.fixture
+def scripted_zitadel(upstream: Upstream, offline: Setup) -> Upstream:
+    """Provide a scripted ZITADEL with a discovery document, which `offline` then names."""
+    offline.domain = upstream.base_url
+    upstream.paths[DISCOVERY] = {"issuer": upstream.base_url}
+    return upstream
+
+
+# For local-zitadel
+
+
+@pytest.fixture(scope="module")
+def replayed() -> Iterator[tuple[LocalZitadel, Contract]]:
+    """Provide a local-zitadel to which every recorded request up to introspection was sent."""
+    with local_zitadel() as server:
+        contract = Contract(server.issuer, server.admin_pat)
+        for case in BY_ID.values():
+            if case["id"].startswith("introspect/"):
+                break
+            contract.run(case)
+        yield server, contract
+
+
+# For diagnose.py
+
+
+@pytest.fixture
+def scripted_api(upstream: Upstream, tmp_path: Path) -> tuple[Upstream, Path]:
+    """Provide a scripted ZITADEL that accepts every token, and an API's folder for it."""
+    upstream.paths[DISCOVERY] = {
+        "issuer": upstream.base_url,
+        "introspection_endpoint": upstream.url,
+    }
+    folder = copy_folder(BASIC, tmp_path)
+    settings = {"ZITADEL_DOMAIN": upstream.base_url, "API_CLIENT_ID": "5"}
+    settings["API_CLIENT_SECRET"] = "s3cret-s3cret"
+    (folder / ".env").write_text("".join(f"{name}={settings[name]}\n" for name in settings))
+    upstream.answer(claims())
+    return upstream, folder

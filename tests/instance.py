@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import requests
 
@@ -106,7 +106,7 @@ class Instance:
 
     @contextmanager
     def new_project(self, directory: Path) -> Iterator[str]:
-        """Give a new project's name; finally delete all that provision.py created under it."""
+        """Yield a new project's name; finally delete all that provision.py created under it."""
         name = new_name()
         try:
             yield name
@@ -117,6 +117,14 @@ class Instance:
             self.provision(directory, name, "--delete", "--yes", "--use-existing-project")
 
 
+class Suite(NamedTuple):
+    """The five folders, copied out and provisioned, and the project and ZITADEL they belong to."""
+
+    zitadel: Instance
+    folder: Path
+    project: str
+
+
 def new_name() -> str:
-    """Return a name that nothing has yet."""
+    """Return a name that nothing else has."""
     return "tests-" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(12))

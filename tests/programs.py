@@ -39,9 +39,19 @@ INHERITED = (
     *FOR_A_ZITADEL_ELSEWHERE,
 )
 
+# Runs a script on a machine whose clock is wrong by so many seconds.
+WRONG_CLOCK = """
+import runpy, sys, time
+
+ahead, right = float(sys.argv.pop(1)), time.time
+time.time = lambda: right() + ahead
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return an environment that holds nothing of ours but `variables`."""
+    """Return an environment that contains nothing of ours but `variables`."""
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return inherited | {"NO_PROXY": "localhost,127.0.0.1"} | variables
 
@@ -117,7 +127,7 @@ def free_port() -> int:
 
 @contextmanager
 def running_api(folder: Path, command: tuple[str, ...] = FLASK, **variables: str) -> Iterator[str]:
-    """Run the API in `folder` on a free port and give its address."""
+    """Run the API in `folder` on a free port and yield its address."""
     port = free_port()
     address = f"127.0.0.1:{port}" if "gunicorn" in command else str(port)
     log_file = folder / "log.txt"

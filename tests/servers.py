@@ -17,6 +17,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 ROLES = "urn:zitadel:iam:org:project:roles"
+DISCOVERY = "/.well-known/openid-configuration"
 TOKEN = b"Authorization: Bearer abc.DEF-123_~+/=="
 
 
@@ -26,7 +27,7 @@ def bearer(token: str | None) -> bytes:
 
 
 def active(*roles: str) -> dict[str, Any]:
-    """Return an active answer as ZITADEL gives it, for a user with these roles."""
+    """Return ZITADEL's answer about an active token of a user with these roles."""
     return {
         "active": True,
         "sub": "1",
@@ -36,7 +37,7 @@ def active(*roles: str) -> dict[str, Any]:
 
 
 class Upstream:
-    """A ZITADEL that answers what it is told to and remembers what it was sent.
+    """A ZITADEL that answers as scripted and records what it was sent.
 
     What `paths` names is always answered with 200, and everything else as `answer` says.
     """
@@ -186,7 +187,7 @@ class Upstream:
 
 @contextmanager
 def serving(app: Flask) -> Iterator[str]:
-    """Serve a Flask app from a thread and give its address."""
+    """Serve a Flask app from a thread and yield its address."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()

@@ -25,7 +25,7 @@ import client_authentication
 import validator
 from client_authentication import PrivateKeyJWT
 from client_credentials import ClientCredentialsToken
-from conftest import Suite
+from instance import Suite
 from introspection import TokenIntrospection
 from keys import RSA_KEY, pem
 from programs import ROOT

@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -49,14 +49,15 @@ def answering(*answers: bytes) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
-            for part in answers:
-                peer, _ = listener.accept()
-                with peer:
-                    peer.recv(65536)
-                    peer.sendall(part)
-                    peer.shutdown(socket.SHUT_WR)
-                    while peer.recv(65536):
-                        pass
+            with suppress(OSError):  # the caller may hang up, or never call
+                for part in answers:
+                    peer, _ = listener.accept()
+                    with peer:
+                        peer.recv(65536)
+                        peer.sendall(part)
+                        peer.shutdown(socket.SHUT_WR)
+                        while peer.recv(65536):
+                            pass
 
         threading.Thread(target=answer, daemon=True).start()
         yield listener.getsockname()[1]

@@ -1,20 +1,18 @@
-"""demo.py, run as a stranger runs it."""
+"""demo.py as a newcomer runs it: the table, wrong statuses, interruptions, --use-env."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
-from conftest import Suite
-from programs import APIS, SCRIPTS, clone, environment, eventually
+from demonstration import ALL_RIGHT, left, processes, rows, start
+from instance import Suite
+from programs import APIS, SCRIPTS, clone
 
 POISON = """\
 ZITADEL_DOMAIN="http://localhost:9"
@@ -28,19 +26,11 @@ FLASK_DEBUG="1"
 PERSONAL_ACCESS_TOKEN="poison"
 """
 UNREADABLE = "PERSONAL_ACCESS_TOKEN=poison".encode("utf-16")
-ALL_RIGHT = [
-    ["service-user-jwt", "200", "200", "200"],
-    ["service-user-client-credentials", "200", "200", "200"],
-    ["service-user-pat", "200", "200", "200"],
-    ["service account without the role", "200", "200", "403"],
-    ["no token", "200", "401", "401"],
-    ["a wrong token", "200", "401", "401"],
-]
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Return a clone whose folders all hold `.env` files that would lead astray."""
+    """Provide a clone whose folders all contain misleading `.env` files."""
     copied = clone(tmp_path / "clone")
     for folder in (".", *APIS, *SCRIPTS):
         (copied / folder / ".env").write_text(POISON)
@@ -48,44 +38,7 @@ def copy(tmp_path: Path) -> Path:
     return copied
 
 
-def start(copied: Path, marker: str, *options: str, **variables: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "demo.py", *options],
-        cwd=copied,
-        env=environment(MARKER=marker, **variables),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def processes(marker: str) -> list[str]:
-    """Return the numbers of the running processes that inherited the marker."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"MARKER={marker}".encode() in (folder / "environ").read_bytes():
-                found.append(folder.name)
-        except OSError:
-            continue
-    return found
-
-
-def left(marker: str) -> list[str]:
-    """Return what still runs after a while: a script being started at the signal ends by itself."""
-    return eventually(lambda: processes(marker), lambda found: not found)
-
-
-def rows(output: str, api: str) -> list[list[str]]:
-    """Return the table's rows of an API, cell by cell."""
-    _, _, table = output.partition(f"\n{api} ")
-    lines = takewhile(lambda line: line.startswith("  "), table.splitlines()[1:])
-    return [[line.rsplit(maxsplit=3)[0].strip(), *line.split()[-3:]] for line in lines]
-
-
-def test_the_table_is_right_whatever_the_persons_own_settings_say(copy: Path, marker: str) -> None:
+def test_the_table_is_right_whatever_is_in_env_files_and_variables(copy: Path, marker: str) -> None:
     demo = start(
         copy, marker, HTTP_PROXY="http://127.0.0.1:9", NO_PROXY="", FLASK_RUN_PORT="9",
         CLIENT_ID="poison", ZITADEL_ADMIN_TOKEN="poison",
@@ -103,7 +56,7 @@ def test_the_table_is_right_whatever_the_persons_own_settings_say(copy: Path, ma
     assert (copy / "service-user-pat/.env").read_bytes() == UNREADABLE
 
 
-def test_a_wrong_cell_is_shown_and_fails(copy: Path, marker: str) -> None:
+def test_a_wrong_status_is_marked_and_fails(copy: Path, marker: str) -> None:
     server = copy / "api-jwt/server.py"
     server.write_text(server.read_text().replace('["read:messages"]', "None"))
     output, _ = start(copy, marker).communicate(timeout=60)
@@ -140,7 +93,7 @@ def test_nothing_is_left_running_when_it_is_interrupted(
     assert left(marker) == []
 
 
-def test_it_runs_against_what_the_env_files_name(copy: Path, marker: str, suite: Suite) -> None:
+def test_use_env_calls_the_zitadel_of_the_env_files(copy: Path, marker: str, suite: Suite) -> None:
     (copy / ".env").unlink()
     for folder in (*APIS, *SCRIPTS):
         for file in (suite.folder / folder).iterdir():
@@ -155,7 +108,7 @@ def test_it_runs_against_what_the_env_files_name(copy: Path, marker: str, suite:
     assert processes(marker) == []
 
 
-def test_unfilled_env_files_are_named(copy: Path, marker: str) -> None:
+def test_missing_settings_are_named(copy: Path, marker: str) -> None:
     for folder in (".", *APIS, *SCRIPTS):
         (copy / folder / ".env").unlink()
     demo = start(copy, marker, "--use-env")

@@ -1,4 +1,4 @@
-"""demo.py --explain: the lecture, run as a stranger runs it."""
+"""demo.py --explain: its chapters, what they show, and that they show no secret."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ import jwt
 import pytest
 import requests
 
+from demonstration import ALL_RIGHT, left, processes, rows, start
 from programs import APIS, clone, environment
 from servers import Upstream
-from test_demo import ALL_RIGHT, left, processes, rows, start
 from tools.exchange import Exchange
 from tools.explain import Lecture, Proxy
 
@@ -101,7 +101,7 @@ def chapter(output: str, number: int) -> str:
     return rest.partition(f"\n{TITLES[number]}\n")[0]
 
 
-def test_the_table_is_at_the_end(told: Told) -> None:
+def test_the_table_comes_last(told: Told) -> None:
     _, _, end = told.output.partition("\nAll calls\n")
     for api in APIS:
         assert rows(end, api) == ALL_RIGHT
@@ -129,7 +129,7 @@ def test_the_chapters_come_in_order(told: Told) -> None:
         (8, CALL),
     ],
 )
-def test_a_chapters_messages_come_in_order_each_explained(
+def test_the_messages_of_a_chapter_come_in_order_with_an_explanation(
     number: int, arrows: list[str], told: Told
 ) -> None:
     steps = re.findall(r"^ +(\w+ -> \w+)\n +\w.+\n", chapter(told.output, number), re.MULTILINE)
@@ -150,32 +150,34 @@ def test_a_chapters_messages_come_in_order_each_explained(
         (7, 'WWW-Authenticate: Bearer realm="api", error="invalid_token"'),
     ],
 )
-def test_what_makes_a_kind_is_shown_in_its_chapter_only(number: int, line: str, told: Told) -> None:
+def test_what_distinguishes_a_chapter_is_shown_only_there(
+    number: int, line: str, told: Told
+) -> None:
     shown = [n for n in range(1, 9) if f"| {line}\n" in chapter(told.output, n)]
     assert shown == [number]
 
 
-def test_an_assertion_is_decoded(told: Told) -> None:
-    for number in (1, 2):
-        text = chapter(told.output, number)
-        assert '"alg": "RS256"' in text
-        claims = re.findall(r"\| {9}(\w+): (\S+)", text)
-        assert [name for name, _ in claims] == ["iss", "sub", "aud", "iat", "exp"]
-        assert dict(claims)["aud"].startswith("http://localhost:")
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_assertion_is_decoded(number: int, told: Told) -> None:
+    text = chapter(told.output, number)
+    assert '"alg": "RS256"' in text
+    claims = re.findall(r"\| {9}(\w+): (\S+)", text)
+    assert [name for name, _ in claims] == ["iss", "sub", "aud", "iat", "exp"]
+    assert dict(claims)["aud"].startswith("http://localhost:")
 
 
-def test_the_missing_role_is_missing_in_what_zitadel_says(told: Told) -> None:
+def test_zitadels_answer_lacks_the_missing_role(told: Told) -> None:
     claim = '"urn:zitadel:iam:org:project:roles"'
     assert [claim in chapter(told.output, number) for number in (2, 4, 5, 8)] == [
         True, True, False, True,
     ]  # fmt: skip
 
 
-def test_the_claims_left_out_are_counted(told: Told) -> None:
+def test_omitted_claims_are_counted(told: Told) -> None:
     assert len(re.findall(r"\| {3}… and [1-9][0-9]* more\n", told.output)) == 4  # introspections
 
 
-def test_the_rest_is_counted(told: Told) -> None:
+def test_omitted_calls_are_counted(told: Told) -> None:
     text = " ".join(told.output.split())
     assert "Omitted: 30 calls to an API, 2 token requests, 15 introspections," in text
 
@@ -193,13 +195,13 @@ def test_the_rest_is_counted(told: Told) -> None:
         (8, ["7662, section 2.1", "6749, section 2.3.1"]),
     ],
 )
-def test_the_standards_are_named(number: int, sections: list[str], told: Told) -> None:
+def test_each_chapter_names_its_rfcs(number: int, sections: list[str], told: Told) -> None:
     text = " ".join(chapter(told.output, number).split())
     for section in sections:
         assert f"RFC {section}" in text
 
 
-def test_no_secret_is_shown_beyond_eight_characters(told: Told) -> None:
+def test_at_most_eight_characters_of_a_secret_are_shown(told: Told) -> None:
     long_ones = {secret for secret in told.secrets if len(secret) > 8}
     assert len(long_ones) > 15
     shortened = set(re.findall(r"([\w-]{6})…", told.output))
@@ -214,7 +216,7 @@ def test_there_is_no_colour_without_a_terminal(told: Told) -> None:
     assert "\x1b" not in told.output
 
 
-def test_a_terminal_gets_colours_also_if_it_knows_ascii_only_and_ctrl_c_stops_everything(
+def test_an_ascii_terminal_gets_colours_and_ctrl_c_stops_everything(
     marker: str, tmp_path: Path
 ) -> None:
     ours, terminal = pty.openpty()
@@ -265,7 +267,7 @@ def test_nothing_is_left_running_when_it_is_terminated(
     assert left(marker) == []
 
 
-def test_a_reader_who_leaves_early_sees_no_traceback(marker: str, tmp_path: Path) -> None:
+def test_a_closed_pipe_causes_no_traceback(marker: str, tmp_path: Path) -> None:
     demo = start(clone(tmp_path / "clone"), marker, "--explain")
     assert demo.stdout and demo.stderr
     demo.stdout.readline()
@@ -275,7 +277,7 @@ def test_a_reader_who_leaves_early_sees_no_traceback(marker: str, tmp_path: Path
     assert processes(marker) == []
 
 
-def test_it_does_not_use_env_files(tmp_path: Path) -> None:
+def test_explain_rejects_use_env(tmp_path: Path) -> None:
     demo = start(clone(tmp_path / "clone"), "", "--explain", "--use-env")
     output, errors = demo.communicate(timeout=60)
     assert (demo.returncode, output) == (2, "")
@@ -344,7 +346,7 @@ CALL_OF_A_ROUTE = exchange("/api/private", headers={"Authorization": "Bearer x"}
         [exchange("/api/private", 401, answer={"message": EVIL})],
     ],
 )
-def test_what_others_send_does_not_control_the_terminal(
+def test_control_characters_never_reach_the_terminal(
     exchanges: list[Exchange], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lecture = Lecture()
@@ -365,26 +367,27 @@ def proxy(upstream: Upstream) -> Iterator[Proxy]:
         proxy.shutdown()
 
 
-def test_the_proxy_answers_to_its_own_host_name_only(proxy: Proxy, upstream: Upstream) -> None:
-    port, path = proxy.server_address[1], "/oauth/v2/introspect"
-
-    def status(host: str) -> int:
-        url = f"http://127.0.0.1:{port}{path}"
-        return requests.post(
-            url, headers={"Host": host}, data={"token": "x"}, timeout=10
-        ).status_code
-
-    zitadel = upstream.base_url.removeprefix("http://")
-    for host in (f"localhost:{port}", f"LOCALHOST:{port}", f"127.0.0.1:{port}", zitadel):
-        assert status(host) == 200
-    assert len(upstream.forms) == 4
-    for host in (
-        "evil.example",
-        f"evil.example:{port}",
-        "localhost",
-        "localhost:1",
-        "",
-        "x@localhost",
-    ):
-        assert status(host) == 421
-    assert len(upstream.forms) == 4
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:{port}", 200),
+        ("LOCALHOST:{port}", 200),
+        ("127.0.0.1:{port}", 200),
+        ("{zitadel}", 200),
+        ("evil.example", 421),
+        ("evil.example:{port}", 421),
+        ("localhost", 421),
+        ("localhost:1", 421),
+        ("", 421),
+        ("x@localhost", 421),
+    ],
+)
+def test_the_proxy_answers_only_under_its_own_host_name(
+    host: str, status: int, proxy: Proxy, upstream: Upstream
+) -> None:
+    port, zitadel = proxy.server_address[1], upstream.base_url.removeprefix("http://")
+    headers = {"Host": host.format(port=port, zitadel=zitadel)}
+    url = f"http://127.0.0.1:{port}/oauth/v2/introspect"
+    answer = requests.post(url, headers=headers, data={"token": "x"}, timeout=10)
+    assert answer.status_code == status
+    assert len(upstream.forms) == (status == 200)

@@ -14,7 +14,7 @@ import pytest
 from flask import Flask, Response, jsonify
 
 from client_authentication import PrivateKeyJWT
-from conftest import Suite
+from instance import Suite
 from introspection import TokenIntrospection
 from keys import RSA_KEY, pem
 from programs import APIS, ROOT, run, running_api

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import Suite
+from instance import Suite
 from programs import APIS, SCRIPTS, run, running_api
 
 pytestmark = pytest.mark.local_zitadel

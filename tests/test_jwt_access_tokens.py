@@ -17,8 +17,7 @@ import requests
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from dotenv import dotenv_values
 
-from conftest import Suite
-from instance import USERS
+from instance import USERS, Suite
 from keys import RSA_KEY
 from local_zitadel import LocalZitadel
 from programs import SCRIPTS, eventually, run

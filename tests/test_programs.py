@@ -12,14 +12,14 @@ import pytest
 
 from instance import Instance, new_name
 from programs import ROOT, environment, run
-from test_provision import Setup, lines
+from provisioning import Setup, lines
 from tools.suite import FOLDERS
 
 PROGRAMS = ("provision.py", "diagnose.py", "demo.py")
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_an_older_python_gets_a_sentence(program: str) -> None:
+def test_an_older_python_is_reported_in_one_sentence(program: str) -> None:
     text = (ROOT / program).read_text()
     ast.parse(text, feature_version=(3, 6))
     first = text.index("\nimport argparse")
@@ -30,16 +30,14 @@ def test_an_older_python_gets_a_sentence(program: str) -> None:
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_every_file_can_be_read_at_once(program: str) -> None:
+def test_no_program_or_tool_is_longer_than_330_lines(program: str) -> None:
     files = [ROOT / program, *(ROOT / "tools").glob("*.py")]
     assert {file.name: len(file.read_text().splitlines()) <= 330 for file in files} == {
         file.name: True for file in files
     }
 
 
-def test_a_reader_who_leaves_early_does_not_stop_the_work(
-    instance: Instance, tmp_path: Path
-) -> None:
+def test_a_closed_pipe_does_not_stop_the_work(instance: Instance, tmp_path: Path) -> None:
     with instance.new_project(tmp_path) as project:
         setup = Setup(instance.issuer, instance.token_file, tmp_path, project)
         command = [sys.executable, "provision.py", *setup.options()]
@@ -54,9 +52,7 @@ def test_a_reader_who_leaves_early_does_not_stop_the_work(
         assert len(lines(setup.run(), "kept")) == len(FOLDERS)
 
 
-def test_a_terminal_that_lacks_a_character_shows_its_code(
-    instance: Instance, tmp_path: Path
-) -> None:
+def test_a_character_that_the_terminal_lacks_is_escaped(instance: Instance, tmp_path: Path) -> None:
     name = f"{new_name()} \u4e2d"
     setup = Setup(instance.issuer, instance.token_file, tmp_path / "folders", name)
     ended = run(ROOT, "provision.py", *setup.options(), PYTHONIOENCODING="ascii")
@@ -66,7 +62,7 @@ def test_a_terminal_that_lacks_a_character_shows_its_code(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such environment")
-def test_an_environment_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+def test_an_environment_that_is_not_utf_8_is_reported(tmp_path: Path) -> None:
     variables = {**environment(), b"ZITADEL_ADMIN_TOKEN".decode(): "\udcff"}
     ended = subprocess.run(
         [sys.executable, "provision.py", "--domain", "https://zitadel.example"],
@@ -82,9 +78,7 @@ def test_an_environment_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_variables_that_override_what_was_written_are_named(
-    instance: Instance, tmp_path: Path
-) -> None:
+def test_variables_that_override_env_files_are_named(instance: Instance, tmp_path: Path) -> None:
     with instance.new_project(tmp_path) as project:
         setup = Setup(instance.issuer, instance.token_file, tmp_path, project)
         output = setup.run(API_CLIENT_ID="another", PROJECT_ID="7")

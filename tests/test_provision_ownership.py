@@ -8,22 +8,21 @@ from pathlib import Path
 import pytest
 
 from instance import Instance, new_name
-from test_provision import Setup, lines
-from test_provision_states import CLIENT, Contents
+from provisioning import CLIENT, Contents, Setup, lines
 
 BASIC = "api-basic-authentication"
 
 
 @pytest.fixture
 def pair(instance: Instance, tmp_path: Path) -> Iterator[tuple[Setup, Setup]]:
-    """Give a checkout that was provisioned, and a second one of the same project."""
+    """Provide a checkout that was provisioned, and a second one of the same project."""
     with instance.new_project(tmp_path / "first") as project:
         first = Setup(instance.issuer, instance.token_file, tmp_path / "first", project)
         first.run()
         yield first, Setup(instance.issuer, instance.token_file, tmp_path / "second", project)
 
 
-def test_a_second_checkout_replaces_no_secret_unasked(pair: tuple[Setup, Setup]) -> None:
+def test_a_second_checkout_replaces_no_secret_without_an_option(pair: tuple[Setup, Setup]) -> None:
     first, second = pair
     refused = second.run(status=2)
     assert "--use-existing-project: then keys and a personal access token are added" in refused
@@ -36,7 +35,7 @@ def test_a_second_checkout_replaces_no_secret_unasked(pair: tuple[Setup, Setup])
     assert len(lines(first.run(), "kept")) == 5
 
 
-def test_a_second_checkout_with_the_secrets_of_the_first_adds_keys_without_harm(
+def test_a_second_checkout_with_the_secrets_of_the_first_only_adds_keys(
     pair: tuple[Setup, Setup],
 ) -> None:
     first, second = pair
@@ -56,7 +55,7 @@ def test_a_second_checkout_with_the_secrets_of_the_first_adds_keys_without_harm(
     assert len(lines(second.run(), "kept")) == 5
 
 
-def test_secrets_are_replaced_with_an_option_of_its_own(pair: tuple[Setup, Setup]) -> None:
+def test_an_option_replaces_the_secrets(pair: tuple[Setup, Setup]) -> None:
     first, second = pair
     output = second.run("--use-existing-project", "--replace-secrets")
     assert len(lines(output, "proved")) == 5
@@ -64,7 +63,7 @@ def test_secrets_are_replaced_with_an_option_of_its_own(pair: tuple[Setup, Setup
 
 
 @pytest.mark.parametrize("names", [("EU {}", "({}) EU"), ("ü {}", "ö {}")])
-def test_projects_whose_names_are_alike_share_nothing(
+def test_projects_with_similar_names_share_nothing(
     names: tuple[str, str], instance: Instance, tmp_path: Path
 ) -> None:
     run = new_name()
@@ -83,7 +82,7 @@ def test_projects_whose_names_are_alike_share_nothing(
 
 
 def accounts_of_an_older_version(setup: Setup, instance: Instance) -> None:
-    """Give the service accounts of a setup the usernames that they formerly had."""
+    """Recreate the service accounts of a setup under the usernames of an older version."""
     contents = Contents(instance, setup)
     for folder in ("service-user-jwt", CLIENT, "service-user-pat"):
         instance.delete_user(contents.account(folder)["userId"])
@@ -127,7 +126,7 @@ def test_an_account_with_a_role_elsewhere_is_neither_changed_nor_deleted(
     other.run("--delete", "--yes")
 
 
-def test_delete_leaves_nothing_of_this_project_and_all_of_another(
+def test_delete_removes_all_of_this_project_and_nothing_of_another(
     pair: tuple[Setup, Setup], instance: Instance, tmp_path: Path
 ) -> None:
     setup, _ = pair

@@ -6,55 +6,18 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from dotenv import dotenv_values
 
 from instance import AUTHORIZATIONS, PROJECTS, USERS, Instance, new_name
 from local_zitadel import local_zitadel
-from test_provision import Setup, lines
-
-APPLICATIONS = "/zitadel.application.v2.ApplicationService"
-CLIENT = "service-user-client-credentials"
-
-
-class Contents:
-    """What the project of a setup contains in ZITADEL, as the administrator sees it."""
-
-    def __init__(self, instance: Instance, setup: Setup) -> None:
-        self.instance = instance
-        self.project_id = str(setup.env(CLIENT)["PROJECT_ID"])
-        self.organization_id = instance.organization_id()
-
-    def application(self, name: str) -> dict[str, Any]:
-        """Return an application as ZITADEL lists it."""
-        filters = [{"projectIdFilter": {"projectId": self.project_id}}]
-        listed = self.instance.call(f"{APPLICATIONS}/ListApplications", {"filters": filters})
-        return next(one for one in listed["applications"] if one["name"] == name)
-
-    def account(self, folder: str) -> dict[str, Any]:
-        """Return a service account as ZITADEL lists it."""
-        name = f"{folder}-{self.project_id}"
-        query = {"userName": name, "method": "TEXT_QUERY_METHOD_EQUALS"}
-        body = {"queries": [{"userNameQuery": query}]}
-        listed = self.instance.call(f"{USERS}/ListUsers", body)["result"]
-        return next(one for one in listed if one["username"] == name)
-
-    def assignment(self, folder: str) -> dict[str, Any]:
-        """Return a role assignment as ZITADEL lists it."""
-        filters = [
-            {"projectId": {"id": self.project_id}},
-            {"inUserIds": {"ids": [self.account(folder)["userId"]]}},
-        ]
-        path = f"{AUTHORIZATIONS}/ListAuthorizations"
-        (listed,) = self.instance.call(path, {"filters": filters})["authorizations"]
-        return dict(listed)
+from provisioning import APPLICATIONS, CLIENT, Contents, Setup, lines
 
 
 @pytest.fixture
-def provisioned(instance: Instance, tmp_path: Path) -> Iterator[tuple[Setup, Contents]]:
-    """Give a directory that was provisioned, and what ZITADEL has for it."""
+def freshly_provisioned(instance: Instance, tmp_path: Path) -> Iterator[tuple[Setup, Contents]]:
+    """Provide a directory that was provisioned, and what ZITADEL has for it."""
     directory = tmp_path / "folders"
     with instance.new_project(directory) as project:
         setup = Setup(instance.issuer, instance.token_file, directory, project)
@@ -90,10 +53,10 @@ def call_for(kind: str, contents: Contents) -> tuple[str, dict[str, str], str, s
         ("role assignment", f"The role assignment of {CLIENT}-{{id}} in the project {{project}}"),
     ],
 )
-def test_what_is_deactivated_or_locked_is_named_and_nothing_is_changed(
-    kind: str, told: str, provisioned: tuple[Setup, Contents]
+def test_what_is_deactivated_or_locked_is_named_and_nothing_changes(
+    kind: str, told: str, freshly_provisioned: tuple[Setup, Contents]
 ) -> None:
-    setup, contents = provisioned
+    setup, contents = freshly_provisioned
     service, body, deactivate, activate = call_for(kind, contents)
     contents.instance.call(f"{service}/{deactivate}", body)
     before = setup.contents()
@@ -114,9 +77,9 @@ def test_what_is_deactivated_or_locked_is_named_and_nothing_is_changed(
 
 
 def test_everything_that_is_deactivated_is_named_at_once(
-    provisioned: tuple[Setup, Contents],
+    freshly_provisioned: tuple[Setup, Contents],
 ) -> None:
-    setup, contents = provisioned
+    setup, contents = freshly_provisioned
     for kind in ("api-jwt", "locked account"):
         service, body, deactivate, _ = call_for(kind, contents)
         contents.instance.call(f"{service}/{deactivate}", body)
@@ -127,10 +90,13 @@ def test_everything_that_is_deactivated_is_named_at_once(
 @pytest.mark.parametrize(
     ("ahead", "told"), [(300, "30[01] s ahead of"), (-1200, "1(200|199) s behind")]
 )
-def test_a_wrong_clock_is_told_before_anything_else(
-    ahead: int, told: str, provisioned: tuple[Setup, Contents], monkeypatch: pytest.MonkeyPatch
+def test_a_wrong_clock_is_reported_before_anything_else(
+    ahead: int,
+    told: str,
+    freshly_provisioned: tuple[Setup, Contents],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    setup, _ = provisioned
+    setup, _ = freshly_provisioned
     before, now = setup.contents(), time.time
     monkeypatch.setattr(time, "time", lambda: now() + ahead)
     output = setup.run(status=2)
@@ -138,8 +104,8 @@ def test_a_wrong_clock_is_told_before_anything_else(
     assert setup.contents() == before
 
 
-def test_another_role_extends_the_assignments(provisioned: tuple[Setup, Contents]) -> None:
-    setup, contents = provisioned
+def test_another_role_extends_the_assignments(freshly_provisioned: tuple[Setup, Contents]) -> None:
+    setup, contents = freshly_provisioned
     output = setup.run("--role", "editor")
     assert len(lines(output, "extended")) == 3
     assert len(lines(output, "kept")) == 5
@@ -151,7 +117,7 @@ def test_another_role_extends_the_assignments(provisioned: tuple[Setup, Contents
     assert lines(setup.run("--role", "editor"), "extended") == []
 
 
-def test_a_role_that_the_samples_route_does_not_ask_for_is_told(
+def test_a_role_that_the_samples_route_does_not_require_is_reported(
     instance: Instance, tmp_path: Path
 ) -> None:
     with instance.new_project(tmp_path) as project:
@@ -161,8 +127,10 @@ def test_a_role_that_the_samples_route_does_not_ask_for_is_told(
 
 
 @pytest.mark.parametrize("role", ["editor,admin", "editor admin", ""])
-def test_a_role_is_one_role(role: str, provisioned: tuple[Setup, Contents]) -> None:
-    setup, _ = provisioned
+def test_an_invalid_role_is_rejected(
+    role: str, freshly_provisioned: tuple[Setup, Contents]
+) -> None:
+    setup, _ = freshly_provisioned
     output = setup.run(f"--role={role}", status=2)
     assert "argument --role: " in output and "Nothing was changed" not in output
 
@@ -175,16 +143,18 @@ def test_a_long_project_name_works(length: int, instance: Instance, tmp_path: Pa
     setup.run("--delete", "--yes")
 
 
-def test_a_name_that_is_too_long_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+def test_a_project_name_that_is_too_long_is_rejected_before_anything_is_sent(
+    tmp_path: Path,
+) -> None:
     setup = Setup("http://localhost:9", tmp_path / "no.pat", tmp_path / "folders", "x" * 201)
     output = setup.run(status=2)
     assert "argument --project-name: has 201 characters, but ZITADEL's names have 1 to" in output
 
 
 def test_the_api_is_found_among_more_than_a_hundred_applications(
-    provisioned: tuple[Setup, Contents],
+    freshly_provisioned: tuple[Setup, Contents],
 ) -> None:
-    setup, contents = provisioned
+    setup, contents = freshly_provisioned
     configuration = {"authMethodType": "API_AUTH_METHOD_TYPE_BASIC"}
     for number in range(101):
         body = {
@@ -212,4 +182,25 @@ def test_where_login_names_end_with_a_domain_the_client_id_is_the_login_name(
         assert len(lines(setup.run(), "proved")) == 5
         client = dotenv_values(setup.directory / CLIENT / ".env")["CLIENT_ID"]
         assert client and client.endswith("@zitadel.localhost")
+        assert len(lines(setup.run(), "kept")) == 5
+
+
+@pytest.mark.local_zitadel
+def test_a_deactivated_organization_is_named_and_nothing_is_changed(tmp_path: Path) -> None:
+    with local_zitadel() as server:
+        token_file = tmp_path / "admin.pat"
+        token_file.write_text(server.admin_pat)
+        instance = Instance(server.issuer, server.admin_pat, token_file)
+        setup = Setup(server.issuer, token_file, tmp_path / "folders", new_name())
+        setup.run()
+        before = setup.contents()
+
+        body = {"organizationId": instance.organization_id()}
+        service = "/zitadel.org.v2.OrganizationService"
+        instance.call(f"{service}/DeactivateOrganization", body)
+        output = setup.run(status=2)
+        assert "The organization ZITADEL is deactivated: reactivate it" in output
+        assert setup.contents() == before
+
+        instance.call(f"{service}/ActivateOrganization", body)
         assert len(lines(setup.run(), "kept")) == 5

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from conftest import Suite
+from instance import Suite
 from programs import APIS, FLASK, ROOT, clone, running_api
 from servers import bearer, send
 from test_pages import blocks, snippet

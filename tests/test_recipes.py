@@ -27,7 +27,7 @@ from requests.auth import HTTPBasicAuth
 
 import introspection
 import validator
-from conftest import Suite
+from instance import Suite
 from programs import ROOT, environment, running_api
 from servers import ROLES, TOKEN, Upstream, active, bearer, send, serving
 from test_introspection_cache import Authentication

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from dotenv import dotenv_values, set_key
 
-from conftest import Suite
-from instance import USERS
+from instance import USERS, Suite
 from programs import APIS, SCRIPTS, run_here, running_api
 from servers import bearer, send
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Suite
+from instance import Suite
 from programs import APIS, FLASK, SCRIPTS, run, run_here, running_api
 from servers import TOKEN, Upstream, send
 
@@ -122,7 +122,9 @@ def test_https_where_http_is_spoken(name: str, suite: Suite) -> None:
     domain = suite.zitadel.issuer.replace("http:", "https:")
     variables = {"ZITADEL_DOMAIN": domain, "ZITADEL_TOKEN_URL": f"{domain}/oauth/v2/token"}
     told = sentence(run_here(suite.folder / name, SCRIPTS[name], **variables))
-    assert "ended the connection instead of answering" in told and "ZITADEL_TOKEN_URL" in told
+    # Python 3.15's server answers 400 in plain HTTP; older ones close the connection.
+    words = ("ended the connection instead of answering", "doesn't speak https")
+    assert any(word in told for word in words) and "in ZITADEL_TOKEN_URL" in told
 
 
 def test_the_service_users_id_for_its_name(suite: Suite) -> None:

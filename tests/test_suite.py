@@ -1,4 +1,4 @@
-"""The whole suite, as its users run it: processes, folders copied out alone, `.env` files."""
+"""The whole suite: every client calls every API, each in its own process and folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from conftest import Suite
+from instance import Suite
 from programs import APIS, FLASK, GUNICORN, SCRIPTS, eventually, run, run_here, running_api
 from servers import bearer, send
 
@@ -22,7 +22,7 @@ SCOPED = (
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_every_combination_works(name: str, base_url: str, suite: Suite) -> None:
+def test_every_client_can_call_every_api(name: str, base_url: str, suite: Suite) -> None:
     ended = run(suite.folder / name, SCRIPTS[name], API_BASE_URL=base_url)
     assert ended.returncode == 0, ended.stderr
     origin, *lines = ended.stdout.splitlines()
@@ -39,7 +39,7 @@ def test_every_combination_works(name: str, base_url: str, suite: Suite) -> None
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_the_token_alone_is_printed_on_request(name: str, base_url: str, suite: Suite) -> None:
+def test_token_only_prints_a_working_token(name: str, base_url: str, suite: Suite) -> None:
     ended = run_here(
         suite.folder / name, SCRIPTS[name], "--token-only", API_BASE_URL="http://[::1]:9"
     )
@@ -49,7 +49,7 @@ def test_the_token_alone_is_printed_on_request(name: str, base_url: str, suite: 
     assert answer[::2] == (200, {"message": SCOPED})
 
 
-def test_a_service_user_without_the_role_passes_the_private_route_only(
+def test_a_missing_role_is_403_on_the_scoped_route_only(
     base_url: str, suite: Suite, add_user: Callable[[], str]
 ) -> None:
     token = suite.zitadel.add_pat(add_user())
@@ -65,7 +65,7 @@ def test_a_service_user_without_the_role_passes_the_private_route_only(
     assert token not in ended.stdout + ended.stderr
 
 
-def test_a_wrong_token_is_refused(base_url: str, suite: Suite) -> None:
+def test_an_invalid_token_is_401(base_url: str, suite: Suite) -> None:
     folder = suite.folder / "service-user-pat"
     ended = run_here(
         folder, SCRIPTS[folder.name], API_BASE_URL=base_url, PERSONAL_ACCESS_TOKEN="wrong"
@@ -78,7 +78,7 @@ def test_a_wrong_token_is_refused(base_url: str, suite: Suite) -> None:
 @pytest.mark.parametrize(
     "command", [FLASK, GUNICORN, ("server.py", "--port")], ids=["flask", "gunicorn", "python"]
 )
-def test_an_api_starts_in_every_way(name: str, command: tuple[str, ...], suite: Suite) -> None:
+def test_an_api_runs_under_every_server(name: str, command: tuple[str, ...], suite: Suite) -> None:
     with running_api(suite.folder / name, command) as base_url:
         folder = suite.folder / "service-user-pat"
         assert run_here(folder, SCRIPTS[folder.name], API_BASE_URL=base_url).returncode == 0
@@ -92,7 +92,7 @@ def test_a_script_runs_from_any_working_directory(
     assert run(tmp_path, str(script), API_BASE_URL=base_url).returncode == 0
 
 
-def test_one_env_file_above_the_folders_serves_them_all(
+def test_one_env_file_above_the_folders_configures_them_all(
     base_url: str, suite: Suite, tmp_path: Path
 ) -> None:
     lines = []
@@ -108,7 +108,7 @@ def test_one_env_file_above_the_folders_serves_them_all(
     assert ended.returncode == 1
 
 
-def test_another_program_on_the_apis_port_is_recognised(suite: Suite) -> None:
+def test_another_program_at_the_apis_address_is_recognized(suite: Suite) -> None:
     folder = suite.folder / "service-user-pat"
     ended = run_here(folder, SCRIPTS[folder.name], API_BASE_URL=suite.zitadel.issuer)
     assert ended.returncode == 4
@@ -128,7 +128,7 @@ def test_another_program_on_the_apis_port_is_recognised(suite: Suite) -> None:
         ("service-user-jwt", {"ZITADEL_DOMAIN": "https://other.example"}, "ZITADEL_DOMAIN"),
     ],
 )
-def test_a_refused_token_request_is_explained(
+def test_a_rejected_token_request_is_explained(
     name: str, variables: dict[str, str], part: str, suite: Suite
 ) -> None:
     project = dotenv_values(suite.folder / "service-user-pat" / ".env")["PROJECT_ID"]
@@ -149,7 +149,7 @@ def test_a_refused_token_request_is_explained(
         {"ZITADEL_INTROSPECTION_URL": "{issuer}/nothing"},
     ],
 )
-def test_a_zitadel_that_refuses_the_api_is_500_and_explained_in_the_log(
+def test_rejected_api_credentials_are_500_and_explained_in_the_log(
     variables: dict[str, str], suite: Suite
 ) -> None:
     issuer = suite.zitadel.issuer

@@ -19,7 +19,7 @@ from flask import Blueprint, Flask, Response, g, jsonify
 from flask.views import MethodView
 from werkzeug.exceptions import HTTPException
 
-from conftest import Suite
+from instance import Suite
 from programs import APIS, ROOT, run, running_api
 from servers import TOKEN, Upstream, active, send, serving
 from validator import ValidatorError, ZitadelIntrospectTokenValidator, current_token

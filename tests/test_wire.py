@@ -12,8 +12,7 @@ from typing import Any
 import jwt
 import pytest
 
-from conftest import Suite
-from instance import new_name
+from instance import Suite, new_name
 from programs import APIS, FLASK, ROOT, SCRIPTS, run, running_api
 from test_pages import blocks
 from tools.exchange import Exchange

@@ -1,4 +1,4 @@
-"""The tests themselves, run on a given ZITADEL: they pass, and leave nothing there."""
+"""The tests run on your own ZITADEL: they pass there, and delete everything they create."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from local_zitadel import LocalZitadel, local_zitadel
 from programs import ROOT, clone, environment, run
 
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
-QUICK = "wrong_token or second_run or my-organization or create-project or find-project"
+QUICK = "an_invalid_token or second_run or my-organization or create-project or find-project"
 
 
 @pytest.fixture
@@ -35,11 +35,12 @@ def left_in(zitadel: LocalZitadel) -> list[str]:
 
 
 @pytest.mark.slow
-def test_they_pass_and_leave_nothing(zitadel: LocalZitadel, tmp_path: Path) -> None:
-    folder = clone(tmp_path / "clone")
-    (folder / "admin.pat").write_text(zitadel.admin_pat)
-    given = ("--zitadel-domain", zitadel.issuer, "--zitadel-token-file", "admin.pat")
-    ended = run(folder, *PYTEST, *given, "-k", QUICK)
+@pytest.mark.parametrize("form", ["--zitadel-domain {}", "--zitadel-domain={}"])
+def test_a_successful_run_deletes_what_it_created(
+    form: str, zitadel: LocalZitadel, tmp_path: Path
+) -> None:
+    folder, given = clone(tmp_path / "clone"), form.format(zitadel.issuer).split()
+    ended = run(folder, *PYTEST, *given, "-k", QUICK, ZITADEL_ADMIN_TOKEN=zitadel.admin_pat)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert " passed, " in ended.stdout and "skipped" not in ended.stdout
     assert zitadel.log().count("CreateProject: rejected") == 1  # the recorded cases ran here
@@ -47,7 +48,7 @@ def test_they_pass_and_leave_nothing(zitadel: LocalZitadel, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_failure_leaves_nothing_either(zitadel: LocalZitadel, tmp_path: Path) -> None:
+def test_a_failed_run_deletes_what_it_created(zitadel: LocalZitadel, tmp_path: Path) -> None:
     folder = clone(tmp_path / "clone")
     (folder / "tests/test_failure.py").write_text("def test(suite): assert not suite.project")
     given = ("--zitadel-domain", zitadel.issuer)
@@ -59,12 +60,13 @@ def test_a_failure_leaves_nothing_either(zitadel: LocalZitadel, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_an_interruption_leaves_nothing_either(zitadel: LocalZitadel, tmp_path: Path) -> None:
+def test_an_interrupted_run_deletes_what_it_created(zitadel: LocalZitadel, tmp_path: Path) -> None:
     folder = clone(tmp_path / "clone")
     (folder / "tests/test_endless.py").write_text("def test(suite): __import__('time').sleep(99)")
-    given = ["--zitadel-domain", zitadel.issuer, f"--zitadel-token-file={zitadel.token_file}"]
+    given = ["--zitadel-domain", zitadel.issuer]
     command = [sys.executable, *PYTEST, *given, "tests/test_endless.py"]
-    process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE)
+    variables = environment(ZITADEL_ADMIN_TOKEN=zitadel.admin_pat)
+    process = subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.PIPE)
     try:
         while not left_in(zitadel):
             assert process.poll() is None
@@ -78,24 +80,18 @@ def test_an_interruption_leaves_nothing_either(zitadel: LocalZitadel, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("domain", "token", "sentence"),
     [
-        (["--zitadel-domain=http://localhost:9"], "requires --zitadel-token-file"),
-        (["--zitadel-token-file=missing.pat"], "requires --zitadel-domain"),
-        (["--zitadel-domain=localhost:9"], "must be like https://example.zitadel.cloud"),
-        (
-            ["--zitadel-domain=http://localhost:9", "--zitadel-token-file=missing.pat"],
-            "--zitadel-token-file missing.pat can't be read",
-        ),
-        (
-            ["--zitadel-domain=http://localhost:9", "--zitadel-token-file=README.md"],
-            "--zitadel-token-file README.md must contain only a personal access token",
-        ),
+        ("http://localhost:9", "", "--zitadel-domain requires ZITADEL_ADMIN_TOKEN"),
+        ("http://localhost:9", "two hushed\nwords", "requires ZITADEL_ADMIN_TOKEN: set it to the"),
+        ("localhost:9", "hushed", "--zitadel-domain must be like https://example.zitadel.cloud"),
     ],
 )
-def test_a_wrong_option_is_one_sentence(options: list[str], sentence: str) -> None:
-    ended = run(ROOT, *PYTEST, *options)
+def test_a_missing_or_invalid_option_is_reported_in_one_sentence(
+    domain: str, token: str, sentence: str
+) -> None:
+    ended = run(ROOT, *PYTEST, "--zitadel-domain", domain, ZITADEL_ADMIN_TOKEN=token)
     assert ended.returncode == pytest.ExitCode.USAGE_ERROR
     assert ended.stdout == ""
     assert ended.stderr.startswith("ERROR: ") and ended.stderr.strip().count("\n") == 0
-    assert sentence in ended.stderr
+    assert sentence in ended.stderr and "hushed" not in ended.stderr
