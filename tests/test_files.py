@@ -12,6 +12,7 @@ import pytest
 from programs import APIS, PAGES, ROOT, SCRIPTS, clone, git_files
 from tools.files import GITIGNORE
 
+DOCS = [file.relative_to(ROOT) for file in sorted((ROOT / "docs").glob("*.md"))]
 IDENTICAL = {
     "validator.py": APIS,
     "introspection.py": APIS,
@@ -169,7 +170,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=str)
+@pytest.mark.parametrize("page", [*PAGES, *DOCS], ids=str)
 def test_links_on_a_page_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text()):
         if "://" not in target:
