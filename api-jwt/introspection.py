@@ -11,7 +11,7 @@ import time
 from email.utils import formatdate
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -77,8 +77,9 @@ class TokenIntrospection:
         self._timeout = timeout
         self._max_concurrent = max_concurrent
         # Only the token differs: preparing the rest once saves a third of the CPU time.
+        headers = {**self.headers, "Content-Type": "application/x-www-form-urlencoded"}
         self._request = requests.Request(
-            "POST", url, headers=self.headers, hooks={"response": _close_unless_200}
+            "POST", url, headers=headers, hooks={"response": _close_unless_200}
         ).prepare()
         self._timeouts = 0
         self._connections = self._connect()
@@ -132,7 +133,8 @@ class TokenIntrospection:
         self, session: requests.Session, options: dict[str, Any], token: str
     ) -> requests.Response:
         request = self._request.copy()
-        request.prepare_body({"token": token}, None)
+        # As text, since requests takes a tenth of the CPU time to encode a form.
+        request.prepare_body(urlencode({"token": token}), None)
         request.prepare_auth(self.client_authentication)
 
         try:

@@ -5,6 +5,7 @@
 import copy
 import os
 import threading
+import time
 from typing import Any, Protocol
 
 from introspection import IntrospectionUnavailableError
@@ -35,7 +36,8 @@ class CoalescedIntrospection:
 
     Args:
         introspection: what is asked, such as a TokenIntrospection.
-        limit: how many callers may wait at once; further ones fail immediately.
+        limit: how many callers may wait at once; further ones fail immediately. Like
+            `max_concurrent`, set it below the server's number of threads.
     """
 
     def __init__(self, introspection: Introspection, limit: int = 100) -> None:
@@ -60,34 +62,19 @@ class CoalescedIntrospection:
                 reason = f"{self._limit} callers are waiting"
                 raise IntrospectionUnavailableError(reason)
             shared.callers += 1
+            latest = shared.latest.get(token)
+            if latest and not latest.sent_at:
+                question = latest
+                question.is_joined = True
+            else:
+                question = shared.latest[token] = _Question()
         try:
-            while True:
-                question = self._ask_or_join(shared, token)
-                if question.error:
-                    raise copy.copy(question.error) from question.error
-                if question.claims is not None:
-                    # One caller's changes must not reach another.
-                    is_joined, claims = question.is_joined, question.claims
-                    return copy.deepcopy(claims) if is_joined else claims
+            if question is latest:
+                return self._join(token, question)
+            return self._ask(shared, token, question, latest)
         finally:
             with shared.lock:
                 shared.callers -= 1
-
-    def _ask_or_join(self, shared: "_Shared", token: str) -> "_Question":
-        """Return a question that ended; without a result if its thread was killed."""
-        with shared.lock:
-            question = shared.unsent.get(token)
-            is_joined = question is not None
-            if question is None:
-                question = shared.unsent[token] = _Question()
-            question.is_joined = is_joined
-            previous = shared.sent.get(token)
-
-        if not is_joined:
-            self._ask(shared, token, question, previous)
-        elif not question.ended.wait(LOST_SECONDS):
-            shared.forget(token, question)
-        return question
 
     def _ask(
         self,
@@ -95,26 +82,48 @@ class CoalescedIntrospection:
         token: str,
         question: "_Question",
         previous: "_Question | None",
-    ) -> None:
+    ) -> dict[str, Any]:
         try:
             if previous:
-                previous.ended.wait(HOLD_BACK_SECONDS)
-            shared.forget(token, question)  # nobody joins it from here on
-            shared.sent[token] = question
-            question.claims = self._introspection.introspect(token)
-        except Exception as error:  # noqa: BLE001 - for all who share it
-            question.error = error
+                held_back_until = previous.sent_at + HOLD_BACK_SECONDS
+                previous.ended.wait(held_back_until - time.monotonic())
+            with shared.lock:
+                question.sent_at = time.monotonic()  # nobody joins it from here on
+
+            claims = self._introspection.introspect(token)
+            if question.is_joined:
+                question.claims = copy.deepcopy(claims)
+            return claims
+        except Exception as error:
+            if question.is_joined:
+                question.error = error
+            raise
         finally:
-            shared.forget(token, question)
+            with shared.lock:
+                if shared.latest.get(token) is question:
+                    del shared.latest[token]
             question.ended.set()
+
+    def _join(self, token: str, question: "_Question") -> dict[str, Any]:
+        question.ended.wait(LOST_SECONDS)
+        # Copies: what one caller changes must not reach another.
+        if question.error:
+            raise copy.copy(question.error)
+        if question.claims is not None:
+            return copy.deepcopy(question.claims)
+
+        # The thread that was to ask has been killed.
+        question.sent_at = time.monotonic()
+        return self._introspection.introspect(token)
 
 
 class _Question:
     """One introspection, for all who join it before it is sent."""
 
     def __init__(self) -> None:
-        self.ended = threading.Event()
+        self.sent_at = 0.0  # not yet
         self.is_joined = False
+        self.ended = threading.Event()
         self.claims: dict[str, Any] | None = None
         self.error: Exception | None = None
 
@@ -126,11 +135,4 @@ class _Shared:
         self.process = os.getpid()
         self.lock = threading.Lock()
         self.callers = 0
-        self.unsent: dict[str, _Question] = {}
-        self.sent: dict[str, _Question] = {}
-
-    def forget(self, token: str, question: _Question) -> None:
-        with self.lock:
-            for questions in (self.unsent, self.sent):
-                if questions.get(token) is question:
-                    del questions[token]
+        self.latest: dict[str, _Question] = {}  # by token, until they end

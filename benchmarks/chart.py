@@ -1,4 +1,4 @@
-"""Draw the benchmark's table as a picture."""
+"""Draw the benchmark's tables as a picture."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from matplotlib import rcParams
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLOURS = {"": "#6e7781", "http": "#54aeff", "https": "#0969da"}
 
 
 class Measured(Protocol):
-    """A row of the table."""
+    """A row of the first table."""
 
     latencies: list[float]
 
@@ -26,6 +27,18 @@ class Measured(Protocol):
 
     def cpu(self) -> float:
         """Return the CPU time in µs of a request."""
+
+
+class Shared(Protocol):
+    """A row of the second table."""
+
+    latencies: list[float]
+
+    def rate(self) -> float:
+        """Return the requests/s."""
+
+    def share(self) -> float:
+        """Return how many introspections a request has caused."""
 
 
 def machine() -> str:
@@ -41,33 +54,78 @@ def machine() -> str:
     )
 
 
-def draw(file: Path, rows: Mapping[tuple[str, str], Measured]) -> None:
-    """Draw a bar of requests/s for each row, and its other figures beside it.
+def draw(
+    file: Path,
+    rows: Mapping[tuple[str, str], Measured],
+    sharing: Mapping[tuple[int, str, str], Shared],
+) -> None:
+    """Draw a bar of requests/s for each row of the tables, and its other figures beside it.
 
     The picture has a background of its own, so that it is readable on a light and a dark page.
 
     Args:
         file: where to write the SVG.
         rows: by name, and by how the introspection endpoint is reached.
+        sharing: by callers, by whose tokens they have, and by what saves introspections.
     """
     rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "", "font.size": 11})
-    figure = Figure(figsize=(10, 5.6), facecolor="#f6f8fa")
-    axes = figure.subplots()
+    figure = Figure(figsize=(10, 9), facecolor="#f6f8fa", layout="constrained")
+    above, below = figure.subplots(2, height_ratios=(15, 11))
+
+    bars = [
+        Bar(
+            f"{name} {endpoint}".strip(),
+            row.rate(),
+            f"{1000 * median(row.latencies):.2f} ms · {row.cpu():,.0f} µs",
+            COLOURS[endpoint],
+            starts_group=endpoint != "https",
+        )
+        for (name, endpoint), row in rows.items()
+    ]
+    draw_bars(above, "Requests/s with one caller, median latency, CPU time of a request", bars)
+    bars = [
+        Bar(
+            f"{callers} at once, {name}",
+            row.rate(),
+            f"{1000 * median(row.latencies):.1f} ms · {row.share():.2f}",
+            COLOURS["https" if name == "coalescing" else "http"],
+            starts_group=name == "nothing",
+        )
+        for (callers, tokens, name), row in sharing.items()
+        if tokens == "one"
+    ]
+    title = "One token, an endpoint that takes 5 ms: requests/s, median, introspections a request"
+    draw_bars(below, title, bars)
+
+    below.set_xlabel(machine(), size=9, loc="left")
+    figure.savefig(file, format="svg", bbox_inches="tight", pad_inches=0.2, metadata={"Date": None})
+
+
+class Bar(NamedTuple):
+    """One bar and what is written beside it."""
+
+    name: str
+    rate: float
+    figures: str
+    colour: str
+    starts_group: bool
+
+
+def draw_bars(axes: Axes, title: str, bars: list[Bar]) -> None:
+    """Draw bars below each other."""
+    most = max(bar.rate for bar in bars)
+    names, place = {}, 0.0
+    for bar in bars:
+        place += 1.6 if bar.starts_group else 1
+        axes.barh(place, bar.rate, height=0.9, color=bar.colour)
+        text = f"{bar.rate:,.0f}/s · {bar.figures}"
+        axes.text(bar.rate + most / 100, place, text, va="center")
+        names[place] = bar.name
     axes.set_facecolor("none")
-    most = max(row.rate() for row in rows.values())
-    labels, place = {}, 0.0
-    for (name, endpoint), row in rows.items():
-        place += 1 if endpoint == "https" else 1.6
-        axes.barh(place, row.rate(), height=0.9, color=COLOURS[endpoint])
-        labels[place] = f"{name} {endpoint}".strip()
-        text = f"{row.rate():,.0f}/s · {1000 * median(row.latencies):.2f} ms · {row.cpu():,.0f} µs"
-        axes.text(row.rate() + most / 100, place, text, va="center")
-    axes.set_yticks([*labels], [*labels.values()])
+    axes.set_yticks([*names], [*names.values()])
     axes.invert_yaxis()
     axes.tick_params(length=0)
     axes.set_xticks([])
     axes.set_xlim(0, most * 1.4)
     axes.spines[:].set_visible(False)
-    axes.set_title("Requests/s with one caller, median latency, CPU time of a request", loc="left")
-    axes.set_xlabel(machine(), size=9, loc="left")
-    figure.savefig(file, format="svg", bbox_inches="tight", pad_inches=0.2, metadata={"Date": None})
+    axes.set_title(title, loc="left")

@@ -1,7 +1,8 @@
 """Measure what checking an access token costs, compared with ZITADEL's Python sample.
 
 All of it runs on this machine: the API under gunicorn with one worker process, an introspection
-endpoint in another process, and the callers in this one.
+endpoint in another process, and the callers in this one. The second table shows what coalescing and
+a cache save if that endpoint takes 5 ms.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from operator import truediv
 from pathlib import Path
 from statistics import median
 
+import coalescing
 from harness import CALLERS, TOKEN, Caller, call_at_once, end_on_sigterm, serving_api
 
 ROUNDS = 20  # each measures every row for a moment, so that a disturbance meets all of them
@@ -142,13 +144,15 @@ def main() -> None:
         from chart import draw  # which needs matplotlib
     end_on_sigterm()
     rows = measure(arguments.requests)
-    print(*table(rows), sep="\n")
+    print(*table(rows), "", sep="\n")
+    sharing = coalescing.measure(arguments.requests)
+    print(*coalescing.table(sharing), sep="\n")
     print("\nGoals" + (" (meaningless with so few requests)" * (arguments.requests < 500)) + ":")
     for name, least, reached in goals(rows):
         met = "met" if reached >= least else "MISSED"
         print(f"{met:<7} {name}: {reached:.2f}, at least {least}")
     if arguments.chart:
-        draw(arguments.chart, rows)
+        draw(arguments.chart, rows, sharing)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,15 @@ def test_the_table_has_every_row_the_counts_are_right_and_each_goal_is_met_or_mi
         for transport in ("http", "https"):
             expected.append((name, transport, "10", "10", str(10 * signatures)))
     assert found == expected
+
+    row = re.compile(r" *(\d+) +(one|distinct) +(nothing|coalescing|a cache) .* ([0-9.]+)")
+    asked = {match.groups()[:3]: float(match[4]) for match in map(row.fullmatch, printed) if match}
+    assert len(asked) == 18
+    assert {share for (_, tokens, _), share in asked.items() if tokens == "distinct"} == {1}
+    assert {share for (*_, name), share in asked.items() if name == "nothing"} == {1}
+    assert asked["16", "one", "coalescing"] < asked["4", "one", "coalescing"] < 1
+    assert asked["1", "one", "coalescing"] == 1 and asked["1", "one", "a cache"] < 0.2
+
     goals = printed[printed.index("Goals (meaningless with so few requests):") + 1 :]
     assert {line.split()[0] for line in goals} <= {"met", "MISSED"}
     assert "met     requests on one connection: 50.00, at least 50" in goals
@@ -54,6 +63,8 @@ def test_the_chart_shows_every_row_the_machine_and_the_date(tmp_path: Path) -> N
     shown = [text.text or "" for text in picture.iter("{http://www.w3.org/2000/svg}text")]
     for name in (*OURS, *SAMPLES):
         assert {f"{name} http", f"{name} https"} <= set(shown)
+    for callers in ("1", "4", "16"):
+        assert f"{callers} at once, coalescing" in shown
     assert any(f"Python {sys.version.split()[0]}, {date.today()}" in text for text in shown)
 
 
@@ -85,19 +96,11 @@ def test_a_missed_goal_of_memory_is_a_failing_status() -> None:
 
 
 def test_a_silent_zitadel_leaves_the_public_route_to_others() -> None:
-    limited, default = (line.split() for line in lines("slow.py", "--seconds", "14")[1:])
+    limited, default, coalesced = (line.split() for line in lines("slow.py", "--seconds", "25")[1:])
     assert limited[0] == "4" and limited[1] == limited[2] and int(limited[1]) > 5
-    # Until the first timeouts, after 10 s, all threads wait.
+    # Until the first timeouts, after 10 s, all threads wait; those who share one, for another 10 s.
     assert default[0] == "default" and int(default[2]) > 5
-
-
-def test_callers_with_one_token_share_introspections() -> None:
-    _, *rows = (line.split() for line in lines("coalescing.py", "--requests", "160"))
-    asked = {tuple(row[:3]): float(row[-1]) for row in rows}
-    assert len(asked) == 12
-    assert {asked[key] for key in asked if key[1] == "distinct" or key[2] == "no"} == {1}
-    assert asked["1", "one", "yes"] == 1
-    assert asked["16", "one", "yes"] < asked["4", "one", "yes"] < 1
+    assert coalesced[0] == "coalesced" and int(coalesced[2]) > 5
 
 
 def processes() -> dict[int, int]:
