@@ -246,4 +246,6 @@ def _cause(error: BaseException) -> BaseException:
 def _was_cut_off(error: BaseException) -> bool:
     # For an end without notice, OpenSSL 3.5 and newer has only this reason.
     is_end = getattr(error, "reason", "") == "UNEXPECTED_EOF_WHILE_READING"
-    return is_end or isinstance(error, (ConnectionError, ssl.SSLEOFError))
+    # Not every ConnectionError, since one may also be refused.
+    ends = (BrokenPipeError, ConnectionAbortedError, ConnectionResetError)
+    return is_end or isinstance(error, (*ends, ssl.SSLEOFError))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+import urllib3
 from flask import Flask
 from requests.auth import HTTPBasicAuth
 
@@ -225,6 +228,21 @@ def test_a_zitadel_that_closes_every_connection_is_asked_twice_and_no_more(
     upstream.answer(raw=b"")
     assert send(base_url, "/", TOKEN)[0] == 503
     assert len(upstream.forms) == 2
+
+
+def test_a_refused_connection_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts: list[object] = []
+    connect = urllib3.util.connection.create_connection
+
+    def counted(*arguments: Any, **options: Any) -> socket.socket:
+        attempts.append(arguments)
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr("urllib3.util.connection.create_connection", counted)
+    with serving(application(validator_of("http://127.0.0.1:9/"))) as base_url:
+        attempts.clear()
+        assert send(base_url, "/", TOKEN)[0] == 503
+    assert len(attempts) == 1
 
 
 @pytest.mark.parametrize("status", [101, 102, 103])
