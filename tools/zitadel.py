@@ -228,8 +228,8 @@ class Zitadel:
         if code in ("permission_denied", 7) or "membership not found" in message:
             return RejectedError(
                 "The administrator's token is valid, but its service account is not allowed to do "
-                f"this ({name}): make it an Org Owner in ZITADEL's console, under Organization, "
-                "Administrators (until 4.9: Managers)."
+                f"this ({name}): make it an Org Owner. In ZITADEL's console, on the page "
+                "Organization, the + at the top right is Add an Administrator (until 4.9: Managers)."
             )
         return RejectedError(f"ZITADEL rejected {name} with status {status}: {message}")
 
