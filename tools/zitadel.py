@@ -229,7 +229,8 @@ class Zitadel:
             return RejectedError(
                 "The administrator's token is valid, but its service account is not allowed to do "
                 f"this ({name}): make it an Org Owner. In ZITADEL's console, on the page "
-                "Organization, the + at the top right is Add an Administrator (until 4.9: Managers)."
+                "Organization, that is the + at the top right, Add an Administrator (until 4.9: "
+                "Managers)."
             )
         return RejectedError(f"ZITADEL rejected {name} with status {status}: {message}")
 
