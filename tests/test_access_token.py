@@ -11,10 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-import jwt
 import pytest
 import requests
 
@@ -339,17 +337,6 @@ def test_an_address_without_scheme_or_host_is_rejected_at_once(url: str) -> None
         ClientCredentialsToken(url, "s", "user", "s3cret")
 
 
-def test_the_issuer_may_have_a_trailing_slash(upstream: Upstream) -> None:
-    upstream.answer(gives(upstream, 60))
-    for issuer in ("https://zitadel.example", "https://zitadel.example/"):
-        JWTProfileToken(upstream.url, issuer, "s", "1", "kid", pem(RSA_KEY)).token()
-    audiences = {
-        jwt.decode(form["assertion"], options={"verify_signature": False})["aud"]
-        for form in upstream.forms
-    }
-    assert audiences == {"https://zitadel.example"}
-
-
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_takes_no_credentials_elsewhere(
     status: int, token: AccessToken, upstream: Upstream
@@ -361,17 +348,6 @@ def test_a_redirect_takes_no_credentials_elsewhere(
         token.token()
     assert elsewhere.forms == []
     elsewhere.stop()
-
-
-def test_no_password_is_taken_from_netrc(
-    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "netrc"
-    file.write_text("machine 127.0.0.1 login user password s3cret\n")
-    monkeypatch.setenv("NETRC", str(file))
-    upstream.answer(gives(upstream, 60))
-    JWTProfileToken(upstream.url, "https://zitadel", "s", "1", "kid", pem(RSA_KEY)).token()
-    assert upstream.authorizations == [None]
 
 
 def test_many_threads_may_discard_the_same_token(token: AccessToken, upstream: Upstream) -> None:

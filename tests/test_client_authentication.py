@@ -24,7 +24,6 @@ from flask import Flask
 import client_authentication
 import validator
 from client_authentication import PrivateKeyJWT
-from client_credentials import ClientCredentialsToken
 from instance import Suite
 from introspection import TokenIntrospection
 from keys import RSA_KEY, pem
@@ -156,19 +155,6 @@ def test_client_id_and_secret_are_form_url_encoded_before_base64(
     TokenIntrospection(upstream.url, authentication).introspect("x")
     encoded = base64.b64encode(sent.encode()).decode()
     assert upstream.authorizations == [f"Basic {encoded}"] * 2
-
-
-@pytest.mark.parametrize(
-    ("client_id", "secret", "sent"),
-    [("id@quotes", "a b:c%", "id%40quotes:a+b%3Ac%25"), ("id", "s3cret", "id:s3cret")],
-)
-def test_a_service_accounts_id_and_secret_are_form_url_encoded(
-    client_id: str, secret: str, sent: str, upstream: Upstream
-) -> None:
-    upstream.answer({"access_token": "t", "expires_in": 60})
-    ClientCredentialsToken(upstream.url, "openid", client_id, secret).token()
-    encoded = base64.b64encode(sent.encode()).decode()
-    assert upstream.authorizations == [f"Basic {encoded}"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

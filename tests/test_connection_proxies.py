@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from folders import prepare
 from programs import FLASK, SCRIPTS, free_port, run_here, running_api
 from servers import TOKEN, Upstream, active, send
-from test_scripts import prepare
 
 CREDENTIALS = "user:pr0xy-secret"
 

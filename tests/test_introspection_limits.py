@@ -18,7 +18,7 @@ from requests.auth import HTTPBasicAuth
 from introspection import TokenIntrospection
 from introspection_cache import CachedIntrospection
 from servers import TOKEN, Upstream, active, send, serving
-from test_introspection_cache import Authentication, Memory
+from stores import Authentication, Memory
 from validator import ZitadelIntrospectTokenValidator
 
 MEGABYTE = 1_000_000

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 import key_file
+from folders import API_KEY, KEY_CONTENT, KEY_FILES, USER_KEY, assert_one_sentence, prepare, start
 from keys import RSA_KEY, pem
+from programs import APIS
+from servers import Upstream
 from settings import ConfigurationError, Settings
 
 VARIABLE = "API_PRIVATE_KEY_FILE"
@@ -43,3 +48,103 @@ def test_what_isnt_a_key_file_is_never_shown(value: str) -> None:
 def test_a_service_accounts_key_file_is_told_apart() -> None:
     with pytest.raises(ConfigurationError, match="is a service account's key file, but an API's"):
         read(json.dumps(KEY | {"type": "serviceaccount", "userId": "4"}))
+
+
+@pytest.mark.parametrize(("name", "file_name"), KEY_FILES.items())
+def test_a_missing_key_file(name: str, file_name: str, tmp_path: Path) -> None:
+    folder = prepare(name, tmp_path)
+    (folder / file_name).unlink()
+    assert_one_sentence(start(folder), str(folder / file_name), "_PRIVATE_KEY_FILE")
+    (folder / file_name).mkdir()
+    assert_one_sentence(start(folder), str(folder / file_name), "_PRIVATE_KEY_FILE")
+
+
+@pytest.mark.parametrize("name", KEY_FILES)
+def test_the_other_kind_of_key_file(name: str, tmp_path: Path) -> None:
+    other = next(content for folder, content in KEY_CONTENT.items() if folder != name)
+    folder = prepare(name, tmp_path, key_file=other)
+    api, user = "an API's key file", "a service account's key file"
+    sentence = f"is {user}, but {api}" if name in APIS else f"is {api}, but {user}"
+    assert_one_sentence(start(folder), sentence, str(folder / KEY_FILES[name]))
+
+
+@pytest.mark.parametrize("end", ["2020-01-01T00:00:00Z", "2020-01-01T00:00:00.123456789Z"])
+def test_a_key_that_has_expired(end: str, tmp_path: Path) -> None:
+    expired = KEY_CONTENT["service-user-jwt"] | {"expirationDate": end}
+    folder = prepare("service-user-jwt", tmp_path, key_file=expired)
+    ended = start(folder)
+    assert_one_sentence(ended, "expired", "client-key-file.json", "CLIENT_PRIVATE_KEY_FILE_PATH")
+
+
+@pytest.mark.parametrize("name", KEY_FILES)
+@pytest.mark.parametrize(
+    "change",
+    [
+        "not JSON",
+        "[]",
+        "[" * 200_000,
+        {},
+        {"key": ""},
+        {"key": "<YOUR_KEY>"},
+        {"keyId": 1},
+        {"type": ["application"]},
+        {"key": "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n"},
+        {"key": pem(ec.generate_private_key(ec.SECP256R1()))},
+        {"key": pem(RSA_KEY, b"password")},
+        {"key": "\u00e4"},
+    ],
+    ids="text list deep empty no-key placeholder id type broken ec locked odd".split(),
+)
+def test_a_key_file_that_is_none(
+    name: str, change: str | dict[str, object], tmp_path: Path
+) -> None:
+    content: object = change
+    if change == {}:
+        content = {"type": KEY_CONTENT[name]["type"]}
+    elif isinstance(change, dict):
+        content = KEY_CONTENT[name] | change
+    folder = prepare(name, tmp_path, key_file=content)
+    assert_one_sentence(start(folder), "_PRIVATE_KEY_FILE", str(folder / ".env"))
+
+
+@pytest.mark.parametrize("name", ["api-jwt", "service-user-jwt"])
+@pytest.mark.parametrize("spaced", [False, True], ids=["as it is", "with line breaks"])
+def test_a_key_variable_may_contain_the_key_itself(
+    name: str, spaced: bool, tmp_path: Path, upstream: Upstream
+) -> None:
+    variable = [*(API_KEY if name == "api-jwt" else USER_KEY)][-1]
+    folder = prepare(name, tmp_path)
+    next(folder.glob("*-key-file.json")).unlink()
+    value = json.dumps(KEY_CONTENT[name], indent=2 if spaced else None)
+    upstream.answer({"access_token": "t", "expires_in": 60})
+    value = value.replace("\\n", "\n") if spaced else value
+    options = ("--token-only",) if name == "service-user-jwt" else ()
+    ended = start(folder, *options, **{variable: value}, ZITADEL_TOKEN_URL=upstream.url)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["api-jwt", "service-user-jwt"])
+@pytest.mark.parametrize("kind", ["base64", "pem", "token", "the other kind", "cut off", "long"])
+@pytest.mark.parametrize("source", ["environment", "file"])
+def test_a_secret_in_the_place_of_a_path_is_never_shown(
+    name: str, kind: str, source: str, tmp_path: Path
+) -> None:
+    other = next(content for folder, content in KEY_CONTENT.items() if folder != name)
+    value = {
+        "base64": "eyJ0eXBlIjoiYXBwbGljYXRpb24iLCJrZXlJZCI6InMzY3JldCJ9",
+        "pem": KEY_CONTENT[name]["key"],
+        "token": "s3cret-token",
+        "the other kind": json.dumps(other),
+        "cut off": json.dumps(KEY_CONTENT[name])[:300],
+        "long": "s3cret" * 2000,
+    }[kind]
+    variable = [*(API_KEY if name == "api-jwt" else USER_KEY)][-1]
+    folder = prepare(name, tmp_path)
+    if source == "file":
+        text = (folder / ".env").read_text().replace(f'{variable}="', "# ")
+        (folder / ".env").write_text(f"{text}\n{variable}='{value}'\n")
+    variables = {variable: value} if source == "environment" else {}
+    ended = start(folder, **variables)
+    assert_one_sentence(ended, variable)
+    for secret in (value, value[:20], value[-20:], "eyJ0", "BEGIN"):
+        assert secret not in ended.stderr + ended.stdout

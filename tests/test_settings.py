@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 
 import settings
-from programs import FLASK, copy_folder, free_port, run, run_here, running_api
+from folders import SETTINGS, assert_one_sentence, prepare, start
+from programs import APIS, FLASK, SCRIPTS, copy_folder, free_port, run, run_here, running_api
 from servers import TOKEN, Upstream, active, send
-from test_scripts import API_KEY, KEY_CONTENT, USER_KEY, assert_one_sentence, prepare, start
 
 BASIC = {"ZITADEL_DOMAIN": "http://localhost:9", "API_CLIENT_ID": "id", "API_CLIENT_SECRET": "sec"}
 SHOW = "import settings; print(settings.load().get('CLIENT_SECRET'))\n"
@@ -157,49 +156,6 @@ def test_flask_run_expands_nothing_and_keeps_secrets_out_of_the_environment(
     assert upstream.authorizations == ["Basic aWQ6JTI0JTdCSE9NRSU3RA=="]  # id:${HOME}
 
 
-@pytest.mark.parametrize("name", ["api-jwt", "service-user-jwt"])
-@pytest.mark.parametrize("spaced", [False, True], ids=["as it is", "with line breaks"])
-def test_a_key_variable_may_contain_the_key_itself(
-    name: str, spaced: bool, tmp_path: Path, upstream: Upstream
-) -> None:
-    variable = [*(API_KEY if name == "api-jwt" else USER_KEY)][-1]
-    folder = prepare(name, tmp_path)
-    next(folder.glob("*-key-file.json")).unlink()
-    value = json.dumps(KEY_CONTENT[name], indent=2 if spaced else None)
-    upstream.answer({"access_token": "t", "expires_in": 60})
-    value = value.replace("\\n", "\n") if spaced else value
-    options = ("--token-only",) if name == "service-user-jwt" else ()
-    ended = start(folder, *options, **{variable: value}, ZITADEL_TOKEN_URL=upstream.url)
-    assert (ended.returncode, ended.stderr) == (0, "")
-
-
-@pytest.mark.parametrize("name", ["api-jwt", "service-user-jwt"])
-@pytest.mark.parametrize("kind", ["base64", "pem", "token", "the other kind", "cut off", "long"])
-@pytest.mark.parametrize("source", ["environment", "file"])
-def test_a_secret_in_the_place_of_a_path_is_never_shown(
-    name: str, kind: str, source: str, tmp_path: Path
-) -> None:
-    other = next(content for folder, content in KEY_CONTENT.items() if folder != name)
-    value = {
-        "base64": "eyJ0eXBlIjoiYXBwbGljYXRpb24iLCJrZXlJZCI6InMzY3JldCJ9",
-        "pem": KEY_CONTENT[name]["key"],
-        "token": "s3cret-token",
-        "the other kind": json.dumps(other),
-        "cut off": json.dumps(KEY_CONTENT[name])[:300],
-        "long": "s3cret" * 2000,
-    }[kind]
-    variable = [*(API_KEY if name == "api-jwt" else USER_KEY)][-1]
-    folder = prepare(name, tmp_path)
-    if source == "file":
-        text = (folder / ".env").read_text().replace(f'{variable}="', "# ")
-        (folder / ".env").write_text(f"{text}\n{variable}='{value}'\n")
-    variables = {variable: value} if source == "environment" else {}
-    ended = start(folder, **variables)
-    assert_one_sentence(ended, variable)
-    for secret in (value, value[:20], value[-20:], "eyJ0", "BEGIN"):
-        assert secret not in ended.stderr + ended.stdout
-
-
 @pytest.mark.parametrize(
     ("domain", "ascii_form"),
     [
@@ -250,3 +206,85 @@ def test_a_value_that_isnt_utf_8_is_told(tmp_path: Path) -> None:
 def test_a_file_named_env_txt_is_pointed_to(tmp_path: Path) -> None:
     (tmp_path / ".env.txt").write_text("ZITADEL_DOMAIN=https://example.com\n")
     assert "rename .env.txt" in settings.load(tmp_path, {}).source("ZITADEL_DOMAIN")
+
+
+REQUIRED = [(folder, name) for folder, settings in SETTINGS.items() for name in settings]
+
+
+@pytest.mark.parametrize("value", ["(absent)", "", "   ", "<YOUR_VALUE>", "YOUR_VALUE"])
+@pytest.mark.parametrize(("name", "variable"), REQUIRED)
+def test_a_missing_value_or_a_placeholder(
+    name: str, variable: str, value: str, tmp_path: Path
+) -> None:
+    folder = prepare(name, tmp_path, **{variable: value})
+    assert_one_sentence(start(folder), variable, str(folder / ".env"))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_process_of_its_own_ends_in_the_same_way(name: str, tmp_path: Path) -> None:
+    folder = prepare(name, tmp_path, **{next(iter(SETTINGS[name])): ""})
+    command = (*FLASK, str(free_port())) if name in APIS else (SCRIPTS[name],)
+    assert_one_sentence(run(folder, *command), "is not set", str(folder / ".env"))
+
+
+def test_the_env_file_above_is_named_where_only_that_exists(tmp_path: Path) -> None:
+    folder = copy_folder("service-user-pat", tmp_path)
+    (tmp_path / ".env").write_text('PERSONAL_ACCESS_TOKEN="<YOUR_PERSONAL_ACCESS_TOKEN>"')
+    assert_one_sentence(start(folder), "placeholder", f" {tmp_path / '.env'}.")
+
+
+@pytest.mark.parametrize(
+    ("value", "part"),
+    [
+        ("localhost:8080", "http://localhost:8080"),
+        ("https://example.com/ui/console", "path"),
+        ("https://", "address"),
+        ("ftp://example.com", "address"),
+        ("https://exam ple.com", "address"),
+        ("https://example.com:99999", "address"),
+        ("https://example.com:0", "address"),
+        ("https://user@example.com", "address"),
+        ("https://[", "address"),
+        ("[example.com]", "address"),
+        ("https://my..example.com", "address"),
+        ("https://" + "a" * 64 + ".example.com", "address"),
+        ("https://:s3cret@example.com", "address"),
+        ("https://example.com?", "address"),
+        ("s3cret-without-a-dot", "address"),
+        ("s3cret:8080", "address"),
+    ],
+)
+@pytest.mark.parametrize("name", ["api-jwt", "service-user-client-credentials"])
+def test_a_domain_that_is_none(name: str, value: str, part: str, tmp_path: Path) -> None:
+    folder = prepare(name, tmp_path, ZITADEL_DOMAIN=value)
+    assert_one_sentence(start(folder), "ZITADEL_DOMAIN", part, str(folder / ".env"))
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("api-basic-authentication", "ZITADEL_INTROSPECTION_URL"),
+        ("service-user-jwt", "ZITADEL_TOKEN_URL"),
+    ],
+)
+def test_an_optional_address_left_as_a_placeholder(
+    name: str, variable: str, tmp_path: Path
+) -> None:
+    folder = prepare(name, tmp_path, **{variable: "<YOUR_ZITADEL_DOMAIN>/x"})
+    assert_one_sentence(start(folder), variable, str(folder / ".env"))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_an_env_file_that_is_no_text(name: str, tmp_path: Path) -> None:
+    folder = prepare(name, tmp_path)
+    (folder / ".env").write_bytes(b"\xff\xfe\x00")
+    ended = start(folder)
+    assert_one_sentence(ended, str(folder / ".env"))
+
+
+def test_an_unencrypted_way_to_another_host_is_warned_of(tmp_path: Path) -> None:
+    folder = prepare("api-basic-authentication", tmp_path, ZITADEL_DOMAIN="HTTP://Example.com")
+    ended = run(folder, "-c", "import server")  # pytest takes what is logged
+    assert ended.returncode == 0
+    assert len(ended.stderr.splitlines()) == 1
+    assert "http://example.com" in ended.stderr and "not encrypted" in ended.stderr
