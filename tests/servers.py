@@ -16,6 +16,8 @@ from urllib.parse import parse_qs
 from flask import Flask
 from werkzeug.serving import make_server
 
+from validator import Introspection, ZitadelIntrospectTokenValidator
+
 ROLES = "urn:zitadel:iam:org:project:roles"
 DISCOVERY = "/.well-known/openid-configuration"
 TOKEN = b"Authorization: Bearer abc.DEF-123_~+/=="
@@ -197,6 +199,15 @@ def serving(app: Flask) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def protected(introspection: Introspection) -> Flask:
+    """Return an app with a route that the decorator protects and a public one."""
+    require_auth = ZitadelIntrospectTokenValidator(introspection)
+    app = Flask(__name__)
+    app.add_url_rule("/", view_func=require_auth(lambda: {"message": "in"}))
+    app.add_url_rule("/public", "public", lambda: {"message": "up"})
+    return app
 
 
 def send(base_url: str, path: str, *headers: bytes) -> tuple[int, dict[str, str], Any]:

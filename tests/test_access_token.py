@@ -61,7 +61,7 @@ def gives(upstream: Upstream, life: float) -> Callable[[dict[str, str]], dict[st
 
 
 @pytest.mark.parametrize(("life", "kept"), [(2, 1.7), (60, 53), (3600, 3539), (43200, 43139)])
-def test_it_is_fetched_once_and_renewed_before_it_ends(
+def test_a_token_is_fetched_once_and_renewed_before_it_expires(
     life: float, kept: float, token: AccessToken, upstream: Upstream, clock: Clock
 ) -> None:
     upstream.answer(gives(upstream, life))
@@ -73,7 +73,7 @@ def test_it_is_fetched_once_and_renewed_before_it_ends(
     assert len(upstream.forms) == 2
 
 
-def test_a_token_of_one_second_is_never_used_after_its_end(
+def test_a_token_with_a_lifetime_of_one_second_is_never_used_after_it_expires(
     token: AccessToken, upstream: Upstream
 ) -> None:
     issued: dict[str, float] = {}
@@ -115,13 +115,13 @@ def together(token: AccessToken) -> list[str]:
         return list(threads.map(ask, range(THREADS)))
 
 
-def test_many_threads_ask_for_one_token(token: AccessToken, upstream: Upstream) -> None:
+def test_many_threads_fetch_one_token(token: AccessToken, upstream: Upstream) -> None:
     upstream.answer(gives(upstream, 3600), delay=0.2)
     assert set(together(token)) == {"t1"}
     assert len(upstream.forms) == 1
 
 
-def test_a_rejected_request_is_one_request_and_one_error_for_all_who_wait(
+def test_all_waiting_threads_get_the_error_of_one_rejected_request(
     token: AccessToken, upstream: Upstream
 ) -> None:
     upstream.answer(REFUSED, 400, delay=0.2)
@@ -198,7 +198,7 @@ def test_a_large_answer_is_read_only_in_part(
     assert not raised.value.temporary
 
 
-def test_an_answer_that_drips_in_has_a_deadline(upstream: Upstream) -> None:
+def test_a_slowly_sent_answer_has_a_deadline(upstream: Upstream) -> None:
     def drip(write: Callable[[bytes], Any]) -> None:
         write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
         for _ in range(100):
@@ -221,7 +221,7 @@ def test_the_cause_of_an_error_is_reachable(token: AccessToken, upstream: Upstre
     assert isinstance(raised.value.__cause__, requests.ConnectionError)
 
 
-def test_pickling_says_what_to_do_instead(token: AccessToken) -> None:
+def test_pickling_is_rejected_with_a_remedy(token: AccessToken) -> None:
     with pytest.raises(TypeError, match="in each process instead"):
         pickle.dumps(token)
     session = requests.Session()
@@ -230,7 +230,7 @@ def test_pickling_says_what_to_do_instead(token: AccessToken) -> None:
         pickle.dumps(session)
 
 
-def test_an_apis_refusal_fetches_nothing(token: AccessToken, upstream: Upstream) -> None:
+def test_an_apis_rejection_fetches_no_new_token(token: AccessToken, upstream: Upstream) -> None:
     upstream.answer(gives(upstream, 3600))
     api = Upstream()
     api.answer({"error": "invalid_token"}, 401)
@@ -256,7 +256,7 @@ def test_an_apis_refusal_fetches_nothing(token: AccessToken, upstream: Upstream)
         (b"[" * 100_000, 200, None, False),
     ],
 )  # fmt: skip
-def test_a_program_can_act_on_a_token_error(
+def test_a_token_error_has_the_status_the_error_and_whether_it_is_temporary(
     content: object,
     status: int,
     error: str | None,
@@ -272,14 +272,16 @@ def test_a_program_can_act_on_a_token_error(
     assert (told.status, told.error, told.temporary) == (status, error, temporary)
 
 
-def test_a_zitadel_that_is_away_is_temporary(token: AccessToken, upstream: Upstream) -> None:
+def test_an_unreachable_zitadel_is_a_temporary_error(
+    token: AccessToken, upstream: Upstream
+) -> None:
     upstream.stop()
     with pytest.raises(TokenError) as raised:
         token.token()
     assert (raised.value.status, raised.value.temporary) == (None, True)
 
 
-def test_a_valid_token_is_used_while_zitadel_is_away(
+def test_a_valid_token_is_used_while_zitadel_is_unavailable(
     token: AccessToken, upstream: Upstream, clock: Clock
 ) -> None:
     upstream.answer(gives(upstream, 60))
@@ -297,7 +299,7 @@ def test_a_valid_token_is_used_while_zitadel_is_away(
     assert token.token() == f"t{len(upstream.forms)}"
 
 
-def test_a_valid_token_is_renewed_when_zitadel_is_back(
+def test_a_valid_token_is_renewed_when_zitadel_is_available_again(
     token: AccessToken, upstream: Upstream, clock: Clock
 ) -> None:
     upstream.answer(gives(upstream, 3600))
@@ -338,7 +340,7 @@ def test_an_address_without_scheme_or_host_is_rejected_at_once(url: str) -> None
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_takes_no_credentials_elsewhere(
+def test_no_redirect_is_followed_with_credentials(
     status: int, token: AccessToken, upstream: Upstream
 ) -> None:
     elsewhere = Upstream()
@@ -359,7 +361,7 @@ def test_many_threads_may_discard_the_same_token(token: AccessToken, upstream: U
     assert len(upstream.forms) == 2
 
 
-def test_a_handshake_that_is_cut_off_is_temporary() -> None:
+def test_an_interrupted_tls_handshake_is_a_temporary_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up() -> None:

@@ -78,13 +78,13 @@ def test_the_form_carries_the_token_and_the_assertion() -> None:
     assert jwt.get_unverified_header(signed) == {"alg": "RS256", "typ": "JWT", "kid": "kid"}
 
 
-def test_the_content_length_is_that_of_the_whole_form() -> None:
+def test_the_content_length_includes_the_assertion() -> None:
     request = requests.Request("POST", ISSUER, data={"token": "a"}, auth=new_authentication())
     prepared = request.prepare()
     assert prepared.headers["Content-Length"] == str(len(prepared.body or b""))
 
 
-def test_one_signature_serves_five_minutes_of_load_and_always_holds(
+def test_one_signature_is_used_for_five_minutes_and_is_always_valid(
     clock: Clock, signatures: list[Any]
 ) -> None:
     authentication = new_authentication()
@@ -111,7 +111,7 @@ def test_a_clock_that_is_set_back_renews_it(clock: Clock, signatures: list[Any])
 @pytest.mark.parametrize(
     ("ahead", "status"), [(0, 200), (50, 200), (-180, 200), (120, 500), (-1200, 500)]
 )
-def test_a_clock_that_is_wrong_by_less_than_a_minute_ahead_or_some_minutes_behind_works(
+def test_a_clock_up_to_a_minute_ahead_or_some_minutes_behind_works(
     ahead: float, status: int, clock: Clock, suite: Suite, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock.ahead = ahead

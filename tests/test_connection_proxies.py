@@ -25,19 +25,19 @@ def variables(proxy: str) -> dict[str, str]:
     return dict.fromkeys(names, proxy) | {"NO_PROXY": "", "no_proxy": ""}
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_an_api_asks_this_machine_without_a_proxy(
-    proxy: str, tmp_path: Path, upstream: Upstream
+    host: str, proxy: str, tmp_path: Path, upstream: Upstream
 ) -> None:
     folder = prepare("api-basic-authentication", tmp_path)
     upstream.answer(active())
-    for host in ("127.0.0.1", "localhost"):
-        url = upstream.url.replace("127.0.0.1", host)
-        settings = variables(proxy) | {"ZITADEL_INTROSPECTION_URL": url}
-        with running_api(folder, FLASK, **settings) as base_url:
-            assert send(base_url, "/api/private", TOKEN)[0] == 200
+    url = upstream.url.replace("127.0.0.1", host)
+    settings = variables(proxy) | {"ZITADEL_INTROSPECTION_URL": url}
+    with running_api(folder, FLASK, **settings) as base_url:
+        assert send(base_url, "/api/private", TOKEN)[0] == 200
 
 
-def test_an_api_names_the_proxy_that_fails(proxy: str, tmp_path: Path) -> None:
+def test_an_api_names_the_proxy_that_failed(proxy: str, tmp_path: Path) -> None:
     folder = prepare("api-basic-authentication", tmp_path, ZITADEL_DOMAIN="https://example.com")
     with running_api(folder, FLASK, **variables(proxy)) as base_url:
         assert send(base_url, "/api/private", TOKEN)[0] == 503
@@ -58,14 +58,16 @@ def test_a_client_reaches_zitadel_and_the_api_on_this_machine_without_a_proxy(
 
 
 @pytest.mark.parametrize("name", ["service-user-jwt", "service-user-client-credentials"])
-def test_a_client_names_the_proxy_that_fails(name: str, proxy: str, tmp_path: Path) -> None:
+def test_a_client_names_the_proxy_that_failed(name: str, proxy: str, tmp_path: Path) -> None:
     folder = prepare(name, tmp_path, ZITADEL_DOMAIN="https://example.com")
     ended = run_here(folder, SCRIPTS[name], **variables(proxy))
     assert f"through the proxy {proxy.rpartition('@')[2]}" in ended.stderr
     assert "pr0xy-secret" not in ended.stderr
 
 
-def test_a_client_names_the_proxy_that_keeps_it_from_the_api(proxy: str, tmp_path: Path) -> None:
+def test_a_client_names_the_proxy_that_failed_on_the_way_to_the_api(
+    proxy: str, tmp_path: Path
+) -> None:
     folder = prepare("service-user-pat", tmp_path, API_BASE_URL="https://example.com")
     ended = run_here(folder, SCRIPTS[folder.name], **variables(proxy))
     assert f"through the proxy {proxy.rpartition('@')[2]}" in ended.stderr

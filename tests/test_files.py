@@ -52,7 +52,7 @@ COPIED = [
 
 
 @pytest.mark.parametrize("file", COPIED)
-def test_a_file_that_people_copy_says_what_it_is_and_of_which_version(file: str) -> None:
+def test_a_copied_file_names_its_origin_and_version(file: str) -> None:
     version = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert version
     folder = file.partition("/")[0]
@@ -61,7 +61,7 @@ def test_a_file_that_people_copy_says_what_it_is_and_of_which_version(file: str)
 
 
 @pytest.mark.parametrize("file", COPIED)
-def test_a_file_that_people_copy_knows_nothing_of_the_examples_wiring(file: str) -> None:
+def test_a_copied_file_is_independent_of_the_examples_wiring(file: str) -> None:
     text = (ROOT / file).read_text()
     assert not re.search(
         r"import (settings|key_file|call_api|connection)|from (settings|key_file|connection)", text
@@ -134,13 +134,16 @@ def test_git_ignores_secrets(path: str, tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
 
 
-def test_provision_writes_the_folders_gitignore() -> None:
-    for folder in (*APIS, *SCRIPTS):
-        assert (ROOT / folder / ".gitignore").read_text() == GITIGNORE
-        assert GITIGNORE in (ROOT / ".gitignore").read_text()
+@pytest.mark.parametrize("folder", [*APIS, *SCRIPTS])
+def test_provision_writes_the_folders_gitignore(folder: str) -> None:
+    assert (ROOT / folder / ".gitignore").read_text() == GITIGNORE
 
 
-def test_the_example_of_the_settings_names_just_the_variables_that_are_read() -> None:
+def test_the_roots_gitignore_contains_the_folders() -> None:
+    assert GITIGNORE in (ROOT / ".gitignore").read_text()
+
+
+def test_env_example_names_exactly_the_variables_that_are_read() -> None:
     example = (ROOT / ".env.example").read_text()
     named = set(re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE))
     read = set()
@@ -153,7 +156,7 @@ def test_the_example_of_the_settings_names_just_the_variables_that_are_read() ->
     assert named == read
 
 
-def test_the_examples_placeholders_are_recognised_as_such() -> None:
+def test_every_placeholder_in_env_example_is_recognized() -> None:
     values = re.findall(r"<[^>]*>", (ROOT / ".env.example").read_text())
     assert values
     assert all(value.startswith("<YOUR_") for value in values)
@@ -177,7 +180,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", [*PAGES, *DOCS], ids=str)
-def test_links_on_a_page_lead_somewhere(page: Path) -> None:
+def test_every_link_on_a_page_has_a_target(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text()):
         if "://" not in target:
             file, _, anchor = target.partition("#")
@@ -187,7 +190,7 @@ def test_links_on_a_page_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
-def test_files_that_a_page_names_exist(page: Path) -> None:
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
     names = {file.name for file in git_files()} | {str(file) for file in git_files()} | WRITTEN
     text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)
     named = re.findall(r"`([\w./-]+\.(?:py|json|txt|md|toml|env|old|pat))`|`(\.[\w/.]+)`", text)

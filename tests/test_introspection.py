@@ -122,7 +122,7 @@ def base_url(require_auth: ZitadelIntrospectTokenValidator) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("zitadel", FAULTS)
-def test_a_fault_has_its_answer_and_passes(
+def test_each_fault_of_zitadel_has_its_answer_and_the_api_recovers(
     zitadel: str, base_url: str, upstream: Upstream, caplog: pytest.LogCaptureFixture
 ) -> None:
     fault, expected, retry_after, logged = FAULTS[zitadel]
@@ -151,7 +151,7 @@ def test_a_fault_has_its_answer_and_passes(
 
 
 @pytest.mark.parametrize("zitadel", ["is silent", "500", "429", "closes in mid-answer"])
-def test_after_a_fault_zitadel_is_not_asked_again(
+def test_after_a_fault_zitadel_isnt_asked_again(
     zitadel: str, base_url: str, upstream: Upstream
 ) -> None:
     FAULTS[zitadel][0](upstream)
@@ -159,7 +159,7 @@ def test_after_a_fault_zitadel_is_not_asked_again(
     assert len(upstream.forms) == 1
 
 
-def test_an_answer_without_an_end_is_active(base_url: str, upstream: Upstream) -> None:
+def test_an_active_answer_without_an_expiry_is_accepted(base_url: str, upstream: Upstream) -> None:
     upstream.answer({"active": True})
     assert send(base_url, "/", TOKEN)[0] == 200
 
@@ -172,7 +172,7 @@ def test_an_answer_without_an_end_is_active(base_url: str, upstream: Upstream) -
     ],
     ids=["an unknown name", "a missing file of certificates"],
 )
-def test_an_address_that_cannot_work_is_503(
+def test_an_unusable_address_is_503(
     variable: str,
     url: str,
     logged: str,
@@ -188,7 +188,7 @@ def test_an_address_that_cannot_work_is_503(
     assert logged in caplog.text
 
 
-def test_a_certificate_that_nobody_vouches_for_is_503_until_it_is_named(
+def test_an_untrusted_certificate_is_503_until_it_is_configured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     context, certificate = keys.tls(tmp_path)
@@ -222,7 +222,7 @@ def test_a_connection_that_was_closed_while_idle_goes_unnoticed(
     upstream.stop()
 
 
-def test_a_zitadel_that_closes_every_connection_is_asked_twice_and_no_more(
+def test_a_zitadel_that_closes_every_connection_is_asked_only_twice(
     base_url: str, upstream: Upstream
 ) -> None:
     upstream.answer(raw=b"")
@@ -246,7 +246,7 @@ def test_a_refused_connection_is_not_tried_again(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("status", [101, 102, 103])
-def test_an_answer_announced_early_never_reaches_the_next_caller(
+def test_an_answer_after_a_1xx_status_never_reaches_the_next_caller(
     status: int, base_url: str, upstream: Upstream
 ) -> None:
     early = f"HTTP/1.1 {status} Early\r\n\r\n".encode()
@@ -256,7 +256,7 @@ def test_an_answer_announced_early_never_reaches_the_next_caller(
     assert send(base_url, "/", b"Authorization: Bearer another")[0] == 401
 
 
-def test_connections_that_died_together_go_unnoticed_by_many_callers(
+def test_many_connections_closed_at_once_go_unnoticed(
     base_url: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream.answer(active(), delay=0.2)
@@ -269,7 +269,7 @@ def test_connections_that_died_together_go_unnoticed_by_many_callers(
             monkeypatch.setattr("urllib3.connectionpool.is_connection_dropped", lambda _: False)
 
 
-def test_one_connection_serves_many_requests(base_url: str, upstream: Upstream) -> None:
+def test_many_requests_share_one_connection(base_url: str, upstream: Upstream) -> None:
     upstream.answer(active())
     assert {send(base_url, "/", TOKEN)[0] for _ in range(20)} == {200}
     assert upstream.connections == 1
@@ -306,7 +306,7 @@ def test_while_zitadel_is_silent_one_caller_at_a_time_waits_for_it(upstream: Ups
         assert {call.result()[0] for call in burst} == {200}
 
 
-def test_a_lost_packet_or_two_hold_nobody_back(upstream: Upstream) -> None:
+def test_one_or_two_lost_packets_delay_nobody_else(upstream: Upstream) -> None:
     basic = HTTPBasicAuth("id", "s3cret")
     introspection = TokenIntrospection(upstream.url, basic, timeout=(0.3, 0.3))
     app = application(ZitadelIntrospectTokenValidator(introspection))

@@ -69,7 +69,7 @@ def test_without_a_cache_each_request_is_introspected(upstream: Upstream) -> Non
         assert send(base_url, "/", TOKEN)[0] == 401
 
 
-def test_an_active_answer_is_kept(store: Any, upstream: Upstream) -> None:
+def test_an_active_answer_is_cached(store: Any, upstream: Upstream) -> None:
     upstream.answer(active("reader"))
     with serving(application(upstream.url, store=store)) as base_url:
         first, second = (send(base_url, "/", TOKEN) for _ in range(2))
@@ -81,7 +81,7 @@ def test_an_active_answer_is_kept(store: Any, upstream: Upstream) -> None:
         assert len(upstream.forms) == 2
 
 
-def test_a_revoked_token_is_gone_within_the_seconds_given(store: Any, upstream: Upstream) -> None:
+def test_a_revoked_token_is_rejected_after_max_age(store: Any, upstream: Upstream) -> None:
     upstream.answer(active())
     with serving(application(upstream.url, store=store, max_age=1)) as base_url:
         assert send(base_url, "/", TOKEN)[0] == 200
@@ -111,7 +111,7 @@ def test_no_token_can_be_read_in_the_store(store: Any, upstream: Upstream, tmp_p
     [(60, 30, [30]), (20.9, 30, [20]), (1.5, 30, [1]), (0.9, 30, []), (60, 1, [1]), (60, 0, []),
      (60, 0.9, []), (60, 1.9, [1]), (10**400, 30, [30])],
 )  # fmt: skip
-def test_it_is_kept_for_the_lesser_of_the_seconds_given_and_the_tokens_own(
+def test_an_answer_is_cached_for_max_age_or_until_the_token_expires(
     lifetime: float, cache_seconds: float, expected: list[int], upstream: Upstream
 ) -> None:
     store = Memory()
@@ -122,7 +122,7 @@ def test_it_is_kept_for_the_lesser_of_the_seconds_given_and_the_tokens_own(
     assert store.timeouts == expected
 
 
-def test_the_tokens_end_counts_even_if_the_store_forgets_nothing(upstream: Upstream) -> None:
+def test_an_expired_token_is_rejected_even_if_the_store_keeps_it(upstream: Upstream) -> None:
     upstream.answer(active() | {"exp": time.time() + 1.1})
     with serving(application(upstream.url, store=Memory())) as base_url:
         assert [send(base_url, "/", TOKEN)[0] for _ in range(2)] == [200, 200]
@@ -144,7 +144,7 @@ def test_the_tokens_end_counts_even_if_the_store_forgets_nothing(upstream: Upstr
         (b"<html>", 503),
     ],
 )
-def test_only_active_answers_with_an_end_are_kept(
+def test_only_active_answers_with_an_expiry_are_cached(
     answer: object, status: int, upstream: Upstream
 ) -> None:
     store = Memory()
@@ -154,21 +154,26 @@ def test_only_active_answers_with_an_end_are_kept(
     assert not store
 
 
+@pytest.mark.parametrize("difference", ["another client id", "another ZITADEL"])
 def test_two_apis_on_one_store_never_see_each_others_answers(
-    store: Any, upstream: Upstream
+    difference: str, store: Any, upstream: Upstream
 ) -> None:
     elsewhere = Upstream()
     upstream.answer(active("editor"))
     with serving(application(upstream.url, "first", store=store)) as base_url:
         assert send(base_url, "/editor", TOKEN)[0] == 200
+
     upstream.answer({"active": False})
-    for url, client_id in ((upstream.url, "second"), (elsewhere.url, "first")):
-        with serving(application(url, client_id, store=store)) as base_url:
-            assert send(base_url, "/editor", TOKEN)[0] == 401
+    other = {
+        "another client id": application(upstream.url, "second", store=store),
+        "another ZITADEL": application(elsewhere.url, "first", store=store),
+    }[difference]
+    with serving(other) as base_url:
+        assert send(base_url, "/editor", TOKEN)[0] == 401
     elsewhere.stop()
 
 
-def test_two_processes_of_one_api_share_what_they_know(tmp_path: Path, upstream: Upstream) -> None:
+def test_two_processes_of_one_api_share_cached_answers(tmp_path: Path, upstream: Upstream) -> None:
     upstream.answer(active())
     for _ in range(2):
         store = FileSystemCache(str(tmp_path))
@@ -210,7 +215,7 @@ LIES: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("roles", [["editor"], [], None])
 @pytest.mark.parametrize("lie", LIES)
-def test_a_store_that_fails_or_lies_costs_one_introspection(
+def test_after_a_store_fails_or_returns_something_invalid_zitadel_is_asked(
     lie: str, roles: list[str] | None, upstream: Upstream, caplog: pytest.LogCaptureFixture
 ) -> None:
     upstream.answer({"active": False} if roles is None else active(*roles))
@@ -223,7 +228,7 @@ def test_a_store_that_fails_or_lies_costs_one_introspection(
         assert "The introspection cache failed" in caplog.text
 
 
-def test_what_a_store_says_rightly_is_believed(upstream: Upstream) -> None:
+def test_a_valid_cached_answer_is_used(upstream: Upstream) -> None:
     """So that the lies above are refused for what they are."""
     with serving(application(upstream.url, store=Fixed(kept()))) as base_url:
         status, _, claims = send(base_url, "/editor", TOKEN)
@@ -232,7 +237,7 @@ def test_what_a_store_says_rightly_is_believed(upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("store", [Memory, SimpleCache])
-def test_an_impatient_api_is_not_bound_to_what_a_patient_one_kept(
+def test_a_shorter_max_age_applies_to_what_another_api_cached(
     store: Callable[[], Any], upstream: Upstream
 ) -> None:
     shared = store()
@@ -245,7 +250,7 @@ def test_an_impatient_api_is_not_bound_to_what_a_patient_one_kept(
         assert send(base_url, "/", TOKEN)[0] == 401
 
 
-def test_a_redis_that_is_gone_costs_one_introspection(
+def test_while_redis_is_unreachable_zitadel_is_asked(
     upstream: Upstream, caplog: pytest.LogCaptureFixture
 ) -> None:
     upstream.answer(active())
@@ -256,19 +261,19 @@ def test_a_redis_that_is_gone_costs_one_introspection(
     assert "ConnectionError" in caplog.text
 
 
-def test_a_cache_needs_a_client_id(upstream: Upstream) -> None:
+def test_a_cache_requires_a_client_id(upstream: Upstream) -> None:
     with pytest.raises(ValueError, match="client_id"):
         introspection = TokenIntrospection(upstream.url, HTTPBasicAuth("id", "s3cret"))
         CachedIntrospection(introspection, SimpleCache())
 
 
 @pytest.mark.parametrize("seconds", [None, "30", float("nan"), float("inf"), -1, 86401])
-def test_seconds_that_make_no_sense_are_refused_at_once(seconds: Any, upstream: Upstream) -> None:
+def test_an_invalid_max_age_is_rejected_at_once(seconds: Any, upstream: Upstream) -> None:
     with pytest.raises(ValueError, match="max_age"):
         application(upstream.url, store=SimpleCache(), max_age=seconds)
 
 
-def test_the_seconds_count_from_when_zitadel_was_asked(upstream: Upstream) -> None:
+def test_max_age_starts_when_zitadel_is_asked(upstream: Upstream) -> None:
     store = Memory()
     upstream.answer(active(), delay=0.3)
     with serving(application(upstream.url, store=store)) as base_url:
@@ -278,7 +283,7 @@ def test_the_seconds_count_from_when_zitadel_was_asked(upstream: Upstream) -> No
     assert 0 <= json.loads(value)["introspected_at"] - asked_at < 0.2
 
 
-def test_the_same_address_with_another_host_is_another_zitadel(upstream: Upstream) -> None:
+def test_answers_for_different_host_headers_are_cached_separately(upstream: Upstream) -> None:
     store = Memory()
     upstream.answer(active())
     for host in (None, "one.example", "two.example"):

@@ -23,8 +23,7 @@ from introspection import (
 from introspection_cache import CachedIntrospection
 from introspection_coalescing import HOLD_BACK_SECONDS, CoalescedIntrospection
 from programs import ROOT, run
-from servers import TOKEN, Upstream, active, bearer, send, serving
-from test_introspection_limits import application
+from servers import TOKEN, Upstream, active, bearer, protected, send, serving
 
 
 class Endpoint:
@@ -132,7 +131,7 @@ def test_a_token_revoked_between_two_requests_is_always_refused_for_the_second(
 
     upstream.answer(judge)
     introspection = TokenIntrospection(upstream.url, HTTPBasicAuth("id", "s3cret"))
-    app = application(CoalescedIntrospection(introspection))
+    app = protected(CoalescedIntrospection(introspection))
     with serving(app) as base_url, ThreadPoolExecutor(3) as revoking:
         assert set(revoking.map(revoke_while_others_call, range(100))) == {401}
     assert len(upstream.forms) < 700  # of 900 requests: many shared an answer
@@ -249,7 +248,7 @@ def test_a_caller_alone_gets_the_error_itself(
 def test_the_decorator_answers_as_without_it(
     error: Exception, status: int, endpoint: Endpoint, threads: ThreadPoolExecutor
 ) -> None:
-    app = application(CoalescedIntrospection(endpoint))
+    app = protected(CoalescedIntrospection(endpoint))
     with serving(app) as base_url:
         caller = threads.submit(send, base_url, "/", TOKEN)
         endpoint.asked(1)

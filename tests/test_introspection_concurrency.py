@@ -48,7 +48,7 @@ def app(upstream: Upstream) -> Flask:
     return app
 
 
-def test_a_cold_start_of_many_threads_makes_one_assertion_and_one_pool(
+def test_threads_that_start_together_share_one_assertion_and_one_pool(
     app: Flask, upstream: Upstream, signatures: list[Any]
 ) -> None:
     together = threading.Barrier(THREADS)
@@ -82,7 +82,7 @@ def test_no_thread_sees_anothers_token(app: Flask) -> None:
     [("--workers", "3"), ("--workers", "2", "--worker-class", "gthread", "--threads", "8")],
     ids=["sync", "gthread"],
 )
-def test_preloaded_gunicorn_workers_each_judge_rightly(
+def test_every_preloaded_gunicorn_worker_answers_correctly(
     api: str, options: tuple[str, ...], suite: Suite, upstream: Upstream
 ) -> None:
     def judge(form: dict[str, str]) -> dict[str, Any]:
@@ -123,7 +123,7 @@ assert app.test_client().get("/", headers={"Authorization": "Bearer before"}).st
 """
 
 
-def test_workers_that_were_forked_after_a_request_share_no_connection(
+def test_workers_forked_after_a_request_share_no_connection(
     tmp_path: Path, upstream: Upstream
 ) -> None:
     for file in ("validator.py", "introspection.py", "client_authentication.py"):
@@ -178,7 +178,7 @@ sys.exit(sum(os.waitpid(child, 0)[1] for child in children))
 """
 
 
-def test_threads_of_a_forked_process_that_start_together_share_no_connection_with_it(
+def test_threads_of_a_forked_process_share_no_connection_with_its_parent(
     upstream: Upstream,
 ) -> None:
     upstream.answer(whose)

@@ -16,7 +16,7 @@ def internal(suite: Suite) -> str:
 
 
 @pytest.mark.parametrize("name", APIS)
-def test_an_api_sends_zitadels_own_host(name: str, suite: Suite) -> None:
+def test_an_api_sends_zitadels_own_host_to_an_internal_address(name: str, suite: Suite) -> None:
     url = f"{internal(suite)}/oauth/v2/introspect"
     folder = suite.folder / "service-user-pat"
     with running_api(suite.folder / name, ZITADEL_INTROSPECTION_URL=url) as base_url:
@@ -25,7 +25,7 @@ def test_an_api_sends_zitadels_own_host(name: str, suite: Suite) -> None:
 
 
 @pytest.mark.parametrize("name", ["service-user-jwt", "service-user-client-credentials"])
-def test_a_client_sends_zitadels_own_host(name: str, suite: Suite) -> None:
+def test_a_client_sends_zitadels_own_host_to_an_internal_address(name: str, suite: Suite) -> None:
     url = f"{internal(suite)}/oauth/v2/token"
     ended = run(suite.folder / name, SCRIPTS[name], "--token-only", ZITADEL_TOKEN_URL=url)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -78,7 +78,7 @@ def key_of(suite: Suite, token: str) -> Any:
     [(["read:messages"], [200, 200]), ([], [200, 403])],
     ids=["role", "no role"],
 )
-def test_a_jwt_access_token_is_worth_as_much_as_an_opaque_one(
+def test_a_jwt_access_token_is_accepted_like_an_opaque_one(
     roles: list[str], expected: list[int], base_url: str, jwt_user: JWTUser, project_id: str
 ) -> None:
     if roles:
@@ -90,7 +90,7 @@ def test_a_jwt_access_token_is_worth_as_much_as_an_opaque_one(
     assert jwt_user.run(base_url=base_url).returncode == (0 if roles else 1)
 
 
-def test_it_is_signed_with_the_published_key_and_names_its_user(
+def test_a_jwt_access_token_is_signed_with_a_published_key_and_names_its_user(
     jwt_user: JWTUser, project_id: str
 ) -> None:
     token, issuer = jwt_user.token(), jwt_user.suite.zitadel.issuer
@@ -100,7 +100,9 @@ def test_it_is_signed_with_the_published_key_and_names_its_user(
 
 
 @pytest.mark.parametrize("call", ["DeactivateUser", "DeleteUser"])
-def test_it_is_valid_no_longer_than_its_user(call: str, base_url: str, jwt_user: JWTUser) -> None:
+def test_a_jwt_access_token_is_rejected_when_its_user_is_deactivated_or_deleted(
+    call: str, base_url: str, jwt_user: JWTUser
+) -> None:
     token = jwt_user.token()
     eventually(lambda: statuses(base_url, token), lambda found: found == [200, 403])
     assert statuses(base_url, token) == [200, 403]
@@ -168,7 +170,7 @@ FORGERIES: dict[str, tuple[Callable[[str, Any], str], str]] = {
 }
 
 
-def test_a_forged_one_is_rejected(base_url: str, jwt_user: JWTUser) -> None:
+def test_a_forged_jwt_access_token_is_rejected(base_url: str, jwt_user: JWTUser) -> None:
     token = jwt_user.token()
     key = key_of(jwt_user.suite, token)
     eventually(lambda: statuses(base_url, token), lambda found: found == [200, 403])
@@ -178,7 +180,9 @@ def test_a_forged_one_is_rejected(base_url: str, jwt_user: JWTUser) -> None:
 
 
 @pytest.mark.local_zitadel
-def test_the_log_tells_what_is_wrong_with_a_forged_one(base_url: str, jwt_user: JWTUser) -> None:
+def test_local_zitadel_logs_what_is_wrong_with_a_forged_jwt(
+    base_url: str, jwt_user: JWTUser
+) -> None:
     zitadel, token = jwt_user.suite.zitadel, jwt_user.token()
     key = key_of(jwt_user.suite, token)
     assert isinstance(zitadel, LocalZitadel)

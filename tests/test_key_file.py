@@ -34,33 +34,36 @@ def read(value: str) -> dict[str, str]:
     ],
     ids=["as downloaded", "real line breaks", "escaped twice", "JSON within a JSON string"],
 )
-def test_a_key_that_passed_other_encoders_is_read(value: str) -> None:
+def test_a_key_file_that_was_encoded_again_is_read(value: str) -> None:
     assert read(value) == {"keyId": "1", "key": pem(RSA_KEY), "clientId": "3"}
 
 
 @pytest.mark.parametrize("value", ['{"type": "s3cret"', '"{s3cret"', "s3cret", "{" * 100_000])
-def test_what_isnt_a_key_file_is_never_shown(value: str) -> None:
+def test_a_value_that_isnt_a_key_file_is_never_shown(value: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         read(value)
     assert VARIABLE in str(raised.value) and "s3cret" not in str(raised.value)
 
 
-def test_a_service_accounts_key_file_is_told_apart() -> None:
+def test_a_service_accounts_key_file_is_rejected_for_an_api() -> None:
     with pytest.raises(ConfigurationError, match="is a service account's key file, but an API's"):
         read(json.dumps(KEY | {"type": "serviceaccount", "userId": "4"}))
 
 
+@pytest.mark.parametrize("is_folder", [False, True], ids=["nothing there", "a folder"])
 @pytest.mark.parametrize(("name", "file_name"), KEY_FILES.items())
-def test_a_missing_key_file(name: str, file_name: str, tmp_path: Path) -> None:
+def test_a_missing_key_file_is_reported(
+    name: str, file_name: str, is_folder: bool, tmp_path: Path
+) -> None:
     folder = prepare(name, tmp_path)
     (folder / file_name).unlink()
-    assert_one_sentence(start(folder), str(folder / file_name), "_PRIVATE_KEY_FILE")
-    (folder / file_name).mkdir()
+    if is_folder:
+        (folder / file_name).mkdir()
     assert_one_sentence(start(folder), str(folder / file_name), "_PRIVATE_KEY_FILE")
 
 
 @pytest.mark.parametrize("name", KEY_FILES)
-def test_the_other_kind_of_key_file(name: str, tmp_path: Path) -> None:
+def test_the_wrong_kind_of_key_file_is_reported(name: str, tmp_path: Path) -> None:
     other = next(content for folder, content in KEY_CONTENT.items() if folder != name)
     folder = prepare(name, tmp_path, key_file=other)
     api, user = "an API's key file", "a service account's key file"
@@ -69,7 +72,7 @@ def test_the_other_kind_of_key_file(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["2020-01-01T00:00:00Z", "2020-01-01T00:00:00.123456789Z"])
-def test_a_key_that_has_expired(end: str, tmp_path: Path) -> None:
+def test_an_expired_key_is_reported(end: str, tmp_path: Path) -> None:
     expired = KEY_CONTENT["service-user-jwt"] | {"expirationDate": end}
     folder = prepare("service-user-jwt", tmp_path, key_file=expired)
     ended = start(folder)
@@ -95,7 +98,7 @@ def test_a_key_that_has_expired(end: str, tmp_path: Path) -> None:
     ],
     ids="text list deep empty no-key placeholder id type broken ec locked odd".split(),
 )
-def test_a_key_file_that_is_none(
+def test_an_invalid_key_file_is_rejected(
     name: str, change: str | dict[str, object], tmp_path: Path
 ) -> None:
     content: object = change

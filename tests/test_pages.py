@@ -21,38 +21,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from dotenv import dotenv_values
 
 from local_zitadel import local_zitadel
-from programs import APIS, PAGES, ROOT, SCRIPTS, clone, environment, free_port, run
+from pages import ALL_PAGES, DOCS, Block, blocks
+from programs import APIS, ROOT, SCRIPTS, clone, environment, free_port, run
 
 RUN_ELSEWHERE = ("demo", "tests")
-DOCS = [page.relative_to(ROOT) for page in sorted((ROOT / "docs").glob("*.md"))]
-ALL_PAGES = [*(page for page in PAGES if page not in DOCS), *DOCS]
-BLOCK = re.compile(r"(?:<!-- ([^>]+) -->\n)?```(\w*)\n(.*?)\n```", re.DOTALL)
 PORTS = ("5000", "5001", "8080")
-
-
-class Block(NamedTuple):
-    """A block of code: what the comment above it says, its language, and the code."""
-
-    mark: str
-    language: str
-    code: str
-
-
-def blocks(page: Path) -> list[Block]:
-    """Return the blocks of code on a page."""
-    return [Block(*found) for found in BLOCK.findall((ROOT / page).read_text("utf-8"))]
-
-
-def snippet(name: str) -> str:
-    """Return the code below the mark `name`, which only one block of all pages has."""
-    (code,) = (block.code for page in ALL_PAGES for block in blocks(page) if block.mark == name)
-    return code
 
 
 class Terminal:

@@ -10,6 +10,8 @@ from folders import assert_one_sentence, prepare, start
 
 
 @pytest.mark.parametrize("token", ["s3cret s3cret", "s3cret\\ns3cret", "s3cret\u00e4"])
-def test_a_personal_access_token_with_foreign_characters(token: str, tmp_path: Path) -> None:
+def test_a_personal_access_token_with_invalid_characters_is_rejected(
+    token: str, tmp_path: Path
+) -> None:
     folder = prepare("service-user-pat", tmp_path, PERSONAL_ACCESS_TOKEN=token)
     assert_one_sentence(start(folder), "PERSONAL_ACCESS_TOKEN", str(folder / ".env"))

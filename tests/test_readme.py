@@ -13,9 +13,9 @@ import pytest
 from dotenv import dotenv_values
 
 from instance import Suite
+from pages import blocks, snippet
 from programs import APIS, FLASK, ROOT, clone, running_api
 from servers import bearer, send
-from test_pages import blocks, snippet
 
 
 def run_in_clone(command: str, into: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -28,10 +28,10 @@ from requests.auth import HTTPBasicAuth
 import introspection
 import validator
 from instance import Suite
+from pages import snippet
 from programs import ROOT, environment, running_api
 from servers import ROLES, TOKEN, Upstream, active, bearer, send, serving
-from test_introspection_cache import Authentication
-from test_pages import snippet
+from stores import Authentication
 from validator import ZitadelIntrospectTokenValidator
 
 COPIED = ("validator.py", "introspection.py", "client_authentication.py")

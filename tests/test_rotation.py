@@ -90,7 +90,7 @@ def test_an_apis_secret_is_replaced_by_a_second_api_of_the_same_project(console:
             assert console.works(before) and not console.works(after)
 
 
-def test_a_new_secret_of_an_api_ends_the_old_one_at_once(console: Console) -> None:
+def test_an_apis_new_secret_invalidates_the_old_one_immediately(console: Console) -> None:
     api = console.folder / "api-basic-authentication"
     application = console.set_new_api(api, "with two secrets")
     with running_api(api) as base_url:
@@ -99,7 +99,7 @@ def test_a_new_secret_of_an_api_ends_the_old_one_at_once(console: Console) -> No
         assert not console.works(base_url)
 
 
-def test_a_service_users_key_is_replaced_while_the_old_one_still_works(console: Console) -> None:
+def test_a_service_accounts_key_is_replaced_while_the_old_one_still_works(console: Console) -> None:
     folder = console.folder / JWT_USER
     user = console.user(JWT_USER)
     old = shutil.copytree(folder, console.folder / "old")
@@ -112,7 +112,7 @@ def test_a_service_users_key_is_replaced_while_the_old_one_still_works(console: 
     assert run_here(Path(old), SCRIPTS[JWT_USER], "--token-only").returncode == 0
 
 
-def test_a_new_secret_of_a_service_user_leaves_its_tokens_alive(console: Console) -> None:
+def test_after_a_service_accounts_new_secret_its_tokens_stay_valid(console: Console) -> None:
     name = "with-two-secrets"
     user = console.suite.zitadel.add_user(name)
     first = console.call(USERS, "AddSecret", userId=user)["clientSecret"]

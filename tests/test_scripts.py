@@ -15,7 +15,7 @@ from servers import Upstream
 
 
 @pytest.mark.parametrize("name", ["service-user-jwt", "service-user-client-credentials"])
-def test_a_zitadel_that_does_not_run(name: str, tmp_path: Path) -> None:
+def test_an_unreachable_zitadel_is_reported(name: str, tmp_path: Path) -> None:
     folder = prepare(name, tmp_path, ZITADEL_DOMAIN=f"http://localhost:{free_port()}")
     assert_one_sentence(start(folder), "can't be reached (Connection refused)", "ZITADEL_DOMAIN")
 
@@ -44,7 +44,7 @@ def test_a_zitadel_that_does_not_run(name: str, tmp_path: Path) -> None:
         (502, b"<html>", {}),
     ],
 )
-def test_whatever_a_token_endpoint_answers_is_explained(
+def test_every_answer_of_the_token_endpoint_is_explained(
     status: int,
     content: object,
     headers: dict[str, str],
@@ -59,7 +59,7 @@ def test_whatever_a_token_endpoint_answers_is_explained(
 
 
 @pytest.mark.parametrize("behind", [0, 300, -300])
-def test_both_ways_of_rejecting_an_assertion_get_the_same_help(
+def test_both_ways_of_rejecting_an_assertion_are_explained_alike(
     behind: int, tmp_path: Path, upstream: Upstream
 ) -> None:
     folder = prepare("service-user-jwt", tmp_path, ZITADEL_TOKEN_URL=upstream.url)
@@ -81,7 +81,9 @@ def test_both_ways_of_rejecting_an_assertion_get_the_same_help(
     assert ("clock" in sentence) == (behind != 0)
 
 
-def test_what_to_see_is_named_with_its_source(tmp_path: Path, upstream: Upstream) -> None:
+def test_the_variables_to_check_are_named_with_their_source(
+    tmp_path: Path, upstream: Upstream
+) -> None:
     folder = prepare("service-user-client-credentials", tmp_path, ZITADEL_TOKEN_URL=upstream.url)
     upstream.answer({"error": "invalid_client", "error_description": "client not found"}, 400)
     ended = start(folder, CLIENT_SECRET="s3cret-2")
@@ -89,7 +91,7 @@ def test_what_to_see_is_named_with_its_source(tmp_path: Path, upstream: Upstream
     assert_one_sentence(ended, f"See CLIENT_ID, CLIENT_SECRET, ZITADEL_DOMAIN in {places}.")
 
 
-def test_an_api_that_does_not_run(tmp_path: Path) -> None:
+def test_an_unreachable_api_is_reported(tmp_path: Path) -> None:
     folder = prepare("service-user-pat", tmp_path, API_BASE_URL=f"http://localhost:{free_port()}")
     ended = start(folder)
     assert ended.returncode == 4
@@ -101,7 +103,7 @@ def test_an_api_that_does_not_run(tmp_path: Path) -> None:
 ESCAPES = "\x1b]0;title\x07\x1b[31mred\x9b0m\u202e\n"
 
 
-def test_what_an_api_sends_cannot_control_the_terminal(tmp_path: Path, upstream: Upstream) -> None:
+def test_an_apis_answer_cannot_control_the_terminal(tmp_path: Path, upstream: Upstream) -> None:
     upstream.answer({"message": ESCAPES, "error_description": ESCAPES})
     folder = prepare("service-user-pat", tmp_path, API_BASE_URL=upstream.base_url)
     ended = start(folder)
@@ -112,7 +114,7 @@ def test_what_an_api_sends_cannot_control_the_terminal(tmp_path: Path, upstream:
 
 
 @pytest.mark.parametrize("name", ["service-user-jwt", "service-user-client-credentials"])
-def test_what_zitadel_sends_cannot_control_the_terminal(
+def test_zitadels_answer_cannot_control_the_terminal(
     name: str, tmp_path: Path, upstream: Upstream
 ) -> None:
     upstream.answer({"error": ESCAPES, "error_description": ESCAPES}, 400)
@@ -123,7 +125,7 @@ def test_what_zitadel_sends_cannot_control_the_terminal(
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_importing_what_people_copy_does_nothing(name: str, tmp_path: Path) -> None:
+def test_importing_a_folders_modules_does_nothing(name: str, tmp_path: Path) -> None:
     folder = copy_folder(name, tmp_path)
     modules = [file.stem for file in folder.glob("*.py") if file.stem.isidentifier()]
     modules = [module for module in modules if module != "server"]

@@ -37,7 +37,7 @@ def with_key(suite: Suite, into: Path, **changes: str) -> Path:
 @pytest.mark.parametrize(
     ("ahead", "direction"), [(90, "ahead of"), (300, "ahead of"), (-86400, "behind")]
 )
-def test_a_clock_that_is_wrong(ahead: int, direction: str, suite: Suite) -> None:
+def test_a_wrong_clock_is_reported(ahead: int, direction: str, suite: Suite) -> None:
     folder = suite.folder / KEY
     told = sentence(run(folder, "-c", WRONG_CLOCK, str(ahead), SCRIPTS[KEY]))
     difference = re.search(rf"This machine's clock is (\d+) s {direction} ZITADEL's\.", told)
@@ -45,22 +45,24 @@ def test_a_clock_that_is_wrong(ahead: int, direction: str, suite: Suite) -> None
 
 
 @pytest.mark.parametrize("ahead", [50, -180])
-def test_a_clock_that_is_a_little_wrong_works(ahead: int, suite: Suite) -> None:
+def test_a_slightly_wrong_clock_works(ahead: int, suite: Suite) -> None:
     ended = run(suite.folder / KEY, "-c", WRONG_CLOCK, str(ahead), SCRIPTS[KEY], "--token-only")
     assert ended.returncode == 0, ended.stderr
 
 
-def test_a_key_that_zitadel_does_not_know(suite: Suite, tmp_path: Path) -> None:
+def test_a_key_that_zitadel_doesnt_know_is_reported(suite: Suite, tmp_path: Path) -> None:
     ended = run_here(with_key(suite, tmp_path, keyId="1"), SCRIPTS[KEY])
     assert "the key was removed or has expired" in sentence(ended)
 
 
-def test_another_service_users_key(suite: Suite, tmp_path: Path) -> None:
+def test_another_service_accounts_key_is_reported(suite: Suite, tmp_path: Path) -> None:
     ended = run_here(with_key(suite, tmp_path, userId="1"), SCRIPTS[KEY])
     assert "CLIENT_PRIVATE_KEY_FILE_PATH" in sentence(ended)
 
 
-def test_an_apis_key_in_the_place_of_the_service_users(suite: Suite, tmp_path: Path) -> None:
+def test_an_apis_key_instead_of_a_service_accounts_is_reported(
+    suite: Suite, tmp_path: Path
+) -> None:
     folder = with_key(suite, tmp_path)
     shutil.copy(suite.folder / "api-jwt/api-key-file.json", folder / "client-key-file.json")
     assert "is an API's key file, but a service account's key file is required" in sentence(
@@ -69,14 +71,14 @@ def test_an_apis_key_in_the_place_of_the_service_users(suite: Suite, tmp_path: P
 
 
 @pytest.mark.parametrize("name", [KEY, SECRET])
-def test_the_other_name_of_this_machine(name: str, suite: Suite) -> None:
+def test_127_0_0_1_instead_of_localhost_is_reported(name: str, suite: Suite) -> None:
     domain = suite.zitadel.issuer.replace("localhost", "127.0.0.1")
     variables = {"ZITADEL_DOMAIN": domain, "ZITADEL_TOKEN_URL": f"{domain}/oauth/v2/token"}
     ended = run_here(suite.folder / name, SCRIPTS[name], **variables)
     assert "localhost and 127.0.0.1 differ" in sentence(ended)
 
 
-def test_the_other_name_of_this_machine_in_the_assertion_alone(suite: Suite) -> None:
+def test_127_0_0_1_instead_of_localhost_in_the_assertion_is_reported(suite: Suite) -> None:
     domain = suite.zitadel.issuer.replace("localhost", "127.0.0.1")
     variables = {"ZITADEL_DOMAIN": domain}
     variables["ZITADEL_TOKEN_URL"] = f"{suite.zitadel.issuer}/oauth/v2/token"
@@ -85,14 +87,14 @@ def test_the_other_name_of_this_machine_in_the_assertion_alone(suite: Suite) -> 
 
 
 @pytest.mark.parametrize("name", [KEY, SECRET])
-def test_a_trailing_slash_does_no_harm(name: str, suite: Suite) -> None:
+def test_a_client_accepts_a_domain_with_a_trailing_slash(name: str, suite: Suite) -> None:
     variables = {"ZITADEL_DOMAIN": f"{suite.zitadel.issuer}/", "ZITADEL_TOKEN_URL": ""}
     ended = run_here(suite.folder / name, SCRIPTS[name], "--token-only", **variables)
     assert ended.returncode == 0, ended.stderr
 
 
 @pytest.mark.parametrize("name", APIS)
-def test_a_trailing_slash_does_no_harm_to_an_api(name: str, suite: Suite) -> None:
+def test_an_api_accepts_a_domain_with_a_trailing_slash(name: str, suite: Suite) -> None:
     variables = {"ZITADEL_DOMAIN": f"{suite.zitadel.issuer}/", "ZITADEL_INTROSPECTION_URL": ""}
     with running_api(suite.folder / name, FLASK, **variables) as base_url:
         folder = suite.folder / "service-user-pat"
@@ -100,7 +102,9 @@ def test_a_trailing_slash_does_no_harm_to_an_api(name: str, suite: Suite) -> Non
 
 
 @pytest.mark.parametrize("name", [KEY, SECRET])
-def test_a_token_endpoint_that_redirects(name: str, suite: Suite, upstream: Upstream) -> None:
+def test_a_token_endpoint_that_redirects_is_reported(
+    name: str, suite: Suite, upstream: Upstream
+) -> None:
     location = f"{suite.zitadel.issuer}/oauth/v2/token"
     upstream.answer(b"", 302, headers={"Location": location})
     ended = run_here(suite.folder / name, SCRIPTS[name], ZITADEL_TOKEN_URL=upstream.url)
@@ -108,7 +112,7 @@ def test_a_token_endpoint_that_redirects(name: str, suite: Suite, upstream: Upst
 
 
 @pytest.mark.parametrize("name", [KEY, SECRET])
-def test_https_where_http_is_spoken(name: str, suite: Suite) -> None:
+def test_https_to_a_server_without_it_is_reported(name: str, suite: Suite) -> None:
     domain = suite.zitadel.issuer.replace("http:", "https:")
     variables = {"ZITADEL_DOMAIN": domain, "ZITADEL_TOKEN_URL": f"{domain}/oauth/v2/token"}
     told = sentence(run_here(suite.folder / name, SCRIPTS[name], **variables))
@@ -117,14 +121,14 @@ def test_https_where_http_is_spoken(name: str, suite: Suite) -> None:
     assert any(word in told for word in words) and "in ZITADEL_TOKEN_URL" in told
 
 
-def test_the_service_users_id_for_its_name(suite: Suite) -> None:
+def test_a_service_accounts_id_instead_of_its_username_is_reported(suite: Suite) -> None:
     key = json.loads((suite.folder / KEY / "client-key-file.json").read_text())
     ended = run_here(suite.folder / SECRET, SCRIPTS[SECRET], CLIENT_ID=key["userId"])
     assert "the username of one that exists, not its id" in sentence(ended)
 
 
 @pytest.mark.parametrize("ahead", [120, -3600])
-def test_the_log_of_an_api_with_a_wrong_clock_shows_both_clocks(ahead: int, suite: Suite) -> None:
+def test_an_api_with_a_wrong_clock_logs_both_clocks(ahead: int, suite: Suite) -> None:
     folder = suite.folder / "api-jwt"
     command = ("-c", WRONG_CLOCK, str(ahead), "server.py", "--port")
     with running_api(folder, command) as base_url:

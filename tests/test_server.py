@@ -12,7 +12,7 @@ from programs import APIS, GUNICORN, free_port, run
 
 @pytest.mark.parametrize("name", APIS)
 @pytest.mark.parametrize("options", [(), ("--preload",), ("--workers", "2")])
-def test_gunicorn_shows_the_sentence_and_ends(
+def test_gunicorn_prints_the_sentence_and_exits(
     name: str, options: tuple[str, ...], tmp_path: Path
 ) -> None:
     folder = prepare(name, tmp_path, ZITADEL_DOMAIN="(absent)")

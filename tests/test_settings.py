@@ -75,7 +75,7 @@ def test_an_empty_variable_does_not_hide_the_value_in_the_file(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("mode", "is_read"), [(0o600, True), (0o644, True), (0o664, False), (0o646, False)]
 )
-def test_the_file_above_counts_only_if_nobody_else_can_write_to_it(
+def test_the_env_file_above_is_read_only_if_nobody_else_can_write_to_it(
     mode: int, is_read: bool, tmp_path: Path
 ) -> None:
     folder = copy_folder("service-user-client-credentials", tmp_path)
@@ -90,7 +90,7 @@ def test_the_file_above_counts_only_if_nobody_else_can_write_to_it(
 
 @pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="only root can give files away")
 @pytest.mark.parametrize("kind", ["file", "link"])
-def test_another_users_file_above_is_ignored(kind: str, tmp_path: Path) -> None:
+def test_another_users_env_file_above_is_ignored(kind: str, tmp_path: Path) -> None:
     folder = copy_folder("service-user-client-credentials", tmp_path)
     above = tmp_path / ".env"
     if kind == "file":
@@ -105,7 +105,7 @@ def test_another_users_file_above_is_ignored(kind: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
 @pytest.mark.parametrize("tail", ["", "${ZITADEL_INTROSPECTION_URL}", "${HOME}"])
 @pytest.mark.parametrize("name", [".env", ".flaskenv"])
-def test_flask_run_obeys_no_planted_file(
+def test_flask_run_ignores_a_planted_file(
     name: str, tail: str, tmp_path: Path, upstream: Upstream
 ) -> None:
     """The flask command reads such files above into the environment before our code runs."""
@@ -122,7 +122,7 @@ def test_flask_run_obeys_no_planted_file(
 
 
 @pytest.mark.parametrize("words", ["a stray line", "s3cret-of-two-lines"])
-def test_a_line_without_a_value_is_no_traceback(words: str, tmp_path: Path) -> None:
+def test_a_line_without_a_value_causes_no_traceback(words: str, tmp_path: Path) -> None:
     folder = prepare("api-basic-authentication", tmp_path, API_CLIENT_SECRET="")
     with (folder / ".env").open("a") as file:
         file.write(f"{words}\n")
@@ -132,7 +132,7 @@ def test_a_line_without_a_value_is_no_traceback(words: str, tmp_path: Path) -> N
     assert "Traceback" not in ended.stderr and words not in ended.stderr
 
 
-def test_flasks_own_variables_in_an_own_file_stay(tmp_path: Path) -> None:
+def test_flasks_own_variables_in_the_folders_env_file_are_kept(tmp_path: Path) -> None:
     folder = prepare("api-basic-authentication", tmp_path)
     with (folder / ".env").open("a") as file:
         file.write("FLASK_DEBUG=1\n")
@@ -197,7 +197,7 @@ def test_a_file_above_of_another_user_is_named_and_not_read(tmp_path: Path) -> N
     assert "it belongs to another user" in values.source("ZITADEL_DOMAIN")
 
 
-def test_a_value_that_isnt_utf_8_is_told(tmp_path: Path) -> None:
+def test_a_value_that_isnt_utf_8_is_reported(tmp_path: Path) -> None:
     values = settings.load(tmp_path, {"ZITADEL_DOMAIN": "https://\udcff.test"})
     with pytest.raises(settings.ConfigurationError, match="isn't UTF-8 text"):
         values.domain("ZITADEL_DOMAIN")
@@ -213,7 +213,7 @@ REQUIRED = [(folder, name) for folder, settings in SETTINGS.items() for name in 
 
 @pytest.mark.parametrize("value", ["(absent)", "", "   ", "<YOUR_VALUE>", "YOUR_VALUE"])
 @pytest.mark.parametrize(("name", "variable"), REQUIRED)
-def test_a_missing_value_or_a_placeholder(
+def test_a_missing_value_or_a_placeholder_is_reported(
     name: str, variable: str, value: str, tmp_path: Path
 ) -> None:
     folder = prepare(name, tmp_path, **{variable: value})
@@ -221,13 +221,13 @@ def test_a_missing_value_or_a_placeholder(
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_process_of_its_own_ends_in_the_same_way(name: str, tmp_path: Path) -> None:
+def test_a_missing_value_is_reported_by_the_real_command(name: str, tmp_path: Path) -> None:
     folder = prepare(name, tmp_path, **{next(iter(SETTINGS[name])): ""})
     command = (*FLASK, str(free_port())) if name in APIS else (SCRIPTS[name],)
     assert_one_sentence(run(folder, *command), "is not set", str(folder / ".env"))
 
 
-def test_the_env_file_above_is_named_where_only_that_exists(tmp_path: Path) -> None:
+def test_the_env_file_above_is_named_if_it_is_the_only_one(tmp_path: Path) -> None:
     folder = copy_folder("service-user-pat", tmp_path)
     (tmp_path / ".env").write_text('PERSONAL_ACCESS_TOKEN="<YOUR_PERSONAL_ACCESS_TOKEN>"')
     assert_one_sentence(start(folder), "placeholder", f" {tmp_path / '.env'}.")
@@ -255,7 +255,7 @@ def test_the_env_file_above_is_named_where_only_that_exists(tmp_path: Path) -> N
     ],
 )
 @pytest.mark.parametrize("name", ["api-jwt", "service-user-client-credentials"])
-def test_a_domain_that_is_none(name: str, value: str, part: str, tmp_path: Path) -> None:
+def test_an_invalid_domain_is_rejected(name: str, value: str, part: str, tmp_path: Path) -> None:
     folder = prepare(name, tmp_path, ZITADEL_DOMAIN=value)
     assert_one_sentence(start(folder), "ZITADEL_DOMAIN", part, str(folder / ".env"))
 
@@ -267,7 +267,7 @@ def test_a_domain_that_is_none(name: str, value: str, part: str, tmp_path: Path)
         ("service-user-jwt", "ZITADEL_TOKEN_URL"),
     ],
 )
-def test_an_optional_address_left_as_a_placeholder(
+def test_an_optional_address_that_is_a_placeholder_is_reported(
     name: str, variable: str, tmp_path: Path
 ) -> None:
     folder = prepare(name, tmp_path, **{variable: "<YOUR_ZITADEL_DOMAIN>/x"})
@@ -275,14 +275,14 @@ def test_an_optional_address_left_as_a_placeholder(
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_an_env_file_that_is_no_text(name: str, tmp_path: Path) -> None:
+def test_an_env_file_that_isnt_text_is_reported(name: str, tmp_path: Path) -> None:
     folder = prepare(name, tmp_path)
     (folder / ".env").write_bytes(b"\xff\xfe\x00")
     ended = start(folder)
     assert_one_sentence(ended, str(folder / ".env"))
 
 
-def test_an_unencrypted_way_to_another_host_is_warned_of(tmp_path: Path) -> None:
+def test_http_to_another_host_logs_a_warning(tmp_path: Path) -> None:
     folder = prepare("api-basic-authentication", tmp_path, ZITADEL_DOMAIN="HTTP://Example.com")
     ended = run(folder, "-c", "import server")  # pytest takes what is logged
     assert ended.returncode == 0

@@ -41,7 +41,7 @@ def base_url(require_auth: ZitadelIntrospectTokenValidator) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", ["/bare", "/none", "/empty"])
-def test_any_active_token_passes_a_route_without_a_role(
+def test_a_route_without_a_role_accepts_any_active_token(
     path: str, base_url: str, upstream: Upstream
 ) -> None:
     upstream.answer(active())
@@ -51,7 +51,7 @@ def test_any_active_token_passes_a_route_without_a_role(
     assert upstream.authorizations == ["Basic aWQ6czNjcmV0"]
 
 
-def test_a_route_without_the_check_asks_nobody(base_url: str, upstream: Upstream) -> None:
+def test_an_unprotected_route_never_asks_zitadel(base_url: str, upstream: Upstream) -> None:
     assert send(base_url, "/public", TOKEN)[2] == {"token": False}
     assert upstream.forms == []
 
@@ -71,7 +71,7 @@ def test_a_route_without_the_check_asks_nobody(base_url: str, upstream: Upstream
         ("/owner-or-both", ["admin", "editor"], 200),
     ],
 )
-def test_roles_open_a_route(
+def test_a_route_accepts_only_users_with_its_roles(
     path: str, roles: list[str], status: int, base_url: str, upstream: Upstream
 ) -> None:
     upstream.answer(active(*roles))
@@ -84,14 +84,14 @@ def test_roles_open_a_route(
      {}, {"x": "editor"}, {"Editor": {}}, {"editor ": {}}, {"": {}}, {"editor,admin": {}},
      {"x": {"editor": {}}}, {"editor\x00": {}}, {"\ud800": {}}],
 )  # fmt: skip
-def test_a_roles_claim_of_another_type_holds_no_roles(
+def test_a_malformed_roles_claim_grants_no_roles(
     claim: object, base_url: str, upstream: Upstream
 ) -> None:
     upstream.answer(active() | {ROLES: claim, "scope": "editor"})
     assert send(base_url, "/editor", TOKEN)[0] == 403
 
 
-def test_a_missing_role_is_403_and_named_in_the_body_only(
+def test_a_missing_role_is_403_and_named_only_in_the_body(
     base_url: str, upstream: Upstream
 ) -> None:
     upstream.answer(active("reader"))
@@ -108,7 +108,7 @@ def test_a_missing_role_is_403_and_named_in_the_body_only(
 @pytest.mark.parametrize(
     "headers", [[], [b"Authorization:"], [b"Authorization: Basic aWQ6cw=="], [b"Authorization: x"]]
 )
-def test_no_bearer_token_is_401_without_an_error_code(
+def test_a_missing_token_is_401_without_an_error_code(
     headers: list[bytes], base_url: str, upstream: Upstream
 ) -> None:
     status, answered, body = send(base_url, "/bare", *headers)
@@ -151,7 +151,7 @@ def test_a_malformed_token_is_401_and_never_reaches_zitadel(
 @pytest.mark.parametrize(
     "header", [b"bearer abc", b"BEARER abc", b"Bearer     abc", b"bEaReR abc "]
 )
-def test_the_scheme_has_no_case_and_spaces_do_not_count(
+def test_the_schemes_case_and_extra_spaces_are_ignored(
     header: bytes, base_url: str, upstream: Upstream
 ) -> None:
     upstream.answer(active())
@@ -164,7 +164,7 @@ def test_the_scheme_has_no_case_and_spaces_do_not_count(
     ["", [], (), [[]], [""], [[""]], ["editor", ""], 1, True, [1], [["editor", 1]], {}, [None],
      {"editor": 1}, {"editor"}, [["editor"], []], b"editor", [b"editor"], [[["editor"]]]],
 )  # fmt: skip
-def test_roles_that_say_nothing_are_refused_when_decorating(
+def test_invalid_roles_are_rejected_when_decorating(
     roles: Any, require_auth: ZitadelIntrospectTokenValidator
 ) -> None:
     with pytest.raises(ValueError, match="roles"):

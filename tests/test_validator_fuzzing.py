@@ -60,7 +60,7 @@ def statuses(base_url: str, header: bytes) -> list[int]:
 
 @pytest.mark.parametrize("count", [1500, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("command", [FLASK, GUNICORN], ids=["flask", "gunicorn"])
-def test_no_authorization_header_gets_in_or_breaks_the_server(
+def test_no_generated_authorization_header_is_accepted_or_breaks_the_server(
     command: tuple[str, ...], count: int, tmp_path: Path, upstream: Upstream
 ) -> None:
     folder = copy_folder("api-basic-authentication", tmp_path)

@@ -147,7 +147,7 @@ def two_applications(app: Flask, require_auth: RequireAuth) -> None:
         two_applications,
     ],
 )
-def test_it_protects(
+def test_every_kind_of_view_is_protected(
     build: Callable[[Flask, RequireAuth], None], require_auth: RequireAuth, upstream: Upstream
 ) -> None:
     def create_app() -> Flask:
@@ -163,14 +163,14 @@ def test_it_protects(
         assert send(base_url, "/", TOKEN)[0] == (401 if build is bare else 403)
 
 
-def test_a_views_name_and_docstring_stay(require_auth: RequireAuth) -> None:
+def test_a_views_name_and_docstring_are_kept(require_auth: RequireAuth) -> None:
     def view() -> None:
         """Say something."""
 
     assert (require_auth(view).__name__, require_auth(view).__doc__) == ("view", "Say something.")
 
 
-def test_above_the_route_decorator_it_protects_nothing(require_auth: RequireAuth) -> None:
+def test_above_the_route_decorator_it_doesnt_protect_the_route(require_auth: RequireAuth) -> None:
     app = Flask(__name__)
 
     @require_auth("editor")
@@ -183,12 +183,12 @@ def test_above_the_route_decorator_it_protects_nothing(require_auth: RequireAuth
 
 
 @pytest.mark.parametrize("path", ["README.md", "api-jwt/validator.py"])
-def test_readers_are_warned_of_that(path: str) -> None:
+def test_the_wrong_order_of_decorators_is_documented(path: str) -> None:
     text = " ".join((ROOT / path).read_text().split())
     assert "Flask registers the unprotected view" in text
 
 
-def test_flask_answers_options_by_itself_but_a_view_that_lists_it_is_protected(
+def test_options_is_public_unless_the_view_implements_it(
     require_auth: RequireAuth,
 ) -> None:
     class Messages(MethodView):
@@ -212,7 +212,7 @@ def test_flask_answers_options_by_itself_but_a_view_that_lists_it_is_protected(
             assert answer.status_code == 200
 
 
-def test_an_apps_own_error_handler_wins(require_auth: RequireAuth) -> None:
+def test_an_apps_own_error_handler_takes_precedence(require_auth: RequireAuth) -> None:
     app = Flask(__name__)
     plain(app, require_auth)
 
@@ -224,7 +224,7 @@ def test_an_apps_own_error_handler_wins(require_auth: RequireAuth) -> None:
         assert send(base_url, "/")[::2] == (401, {"ours": "unauthorized"})
 
 
-def test_a_handler_of_every_exception_gets_it_whole(require_auth: RequireAuth) -> None:
+def test_a_handler_for_all_exceptions_gets_the_complete_error(require_auth: RequireAuth) -> None:
     app = Flask(__name__)
     plain(app, require_auth)
     seen = []
@@ -241,7 +241,7 @@ def test_a_handler_of_every_exception_gets_it_whole(require_auth: RequireAuth) -
     assert isinstance(seen[0], ValidatorError) and seen[0].code == 401
 
 
-def test_a_handler_of_the_status_is_not_asked(require_auth: RequireAuth) -> None:
+def test_a_handler_for_the_status_is_not_called(require_auth: RequireAuth) -> None:
     app = Flask(__name__)
     plain(app, require_auth)
     app.register_error_handler(401, lambda _: ("never", 418))
@@ -249,7 +249,7 @@ def test_a_handler_of_the_status_is_not_asked(require_auth: RequireAuth) -> None
         assert send(base_url, "/")[0] == 401
 
 
-def test_no_identity_outlives_its_request(require_auth: RequireAuth) -> None:
+def test_no_identity_is_left_after_its_request(require_auth: RequireAuth) -> None:
     app = Flask(__name__)
     plain(app, require_auth)
     app.add_url_rule("/public", view_func=whoami)
@@ -261,7 +261,7 @@ def test_no_identity_outlives_its_request(require_auth: RequireAuth) -> None:
         assert not list(g)
 
 
-def test_a_refusal_takes_the_identity_of_an_earlier_check_away(
+def test_a_rejected_check_removes_the_identity_of_an_earlier_one(
     require_auth: RequireAuth, upstream: Upstream
 ) -> None:
     app = Flask(__name__)
@@ -278,7 +278,7 @@ def test_a_refusal_takes_the_identity_of_an_earlier_check_away(
         assert send(base_url, "/", TOKEN)[::2] == (200, None)
 
 
-def test_the_test_client_and_a_session_of_it_work(require_auth: RequireAuth) -> None:
+def test_flasks_test_client_works(require_auth: RequireAuth) -> None:
     app = Flask(__name__)
     app.testing = True  # exceptions propagate, but a refusal is no exception to the client
     plain(app, require_auth)
@@ -316,7 +316,7 @@ AUTHENTICATIONS = {
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_it_protects_a_view_of_flasks_tutorial(
+def test_a_view_of_flasks_tutorial_is_protected(
     api: str, tutorial: Path, suite: Suite, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(tutorial, tmp_path / "tutorial"))

@@ -13,8 +13,8 @@ import jwt
 import pytest
 
 from instance import Suite, new_name
+from pages import blocks
 from programs import APIS, FLASK, ROOT, SCRIPTS, run, running_api
-from test_pages import blocks
 from tools.exchange import Exchange
 from tools.explain import Proxy
 
@@ -109,7 +109,7 @@ def is_answer(shown: str, exchange: Exchange) -> bool:
 
 
 @pytest.mark.parametrize("name", [*APIS, *SCRIPTS])
-def test_each_page_shows_what_crosses_the_wire(
+def test_each_page_shows_the_requests_and_answers_that_are_really_sent(
     name: str, exchanges: dict[str, list[Exchange]]
 ) -> None:
     shown = [block.code for block in blocks(ROOT / name / "README.md") if block.language == "http"]
@@ -126,7 +126,7 @@ def test_each_page_shows_what_crosses_the_wire(
 @pytest.mark.parametrize(
     ("name", "field"), [("api-jwt", "client_assertion"), ("service-user-jwt", "assertion")]
 )
-def test_each_page_shows_what_an_assertion_says(
+def test_each_page_shows_the_claims_of_a_real_assertion(
     name: str, field: str, exchanges: dict[str, list[Exchange]]
 ) -> None:
     codes = [block.code for block in blocks(ROOT / name / "README.md") if block.language == "json"]
