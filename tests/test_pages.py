@@ -168,7 +168,7 @@ def run_program(terminal: Terminal, code: str, folder: str) -> str:
 
 def test_every_snippet_is_run_by_a_test() -> None:
     tests = [ROOT / "tests" / f"test_{name}.py" for name in ("readme", "recipes")]
-    run_there = re.findall(r"snippet\([\"'](\w+)", "".join(map(Path.read_text, tests)))
+    run_there = re.findall(r"snippet\([\"']([\w ]+)", "".join(map(Path.read_text, tests)))
     for page in ALL_PAGES:
         for block in blocks(page):
             if block.language == "python" and page.parent.name not in SCRIPTS:

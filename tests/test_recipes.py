@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import apiflask
+import flask_smorest
 import pytest
 import requests
 from dotenv import dotenv_values
@@ -24,12 +25,14 @@ from flask_cors import CORS
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from requests.auth import HTTPBasicAuth
+from simple_websocket import Client
+from simple_websocket import ConnectionError as HandshakeError
 
 import introspection
 import validator
 from instance import Suite
 from pages import snippet
-from programs import ROOT, environment, running_api
+from programs import ROOT, environment, run, running_api
 from servers import ROLES, TOKEN, Upstream, active, bearer, send, serving
 from stores import Authentication
 from validator import ZitadelIntrospectTokenValidator
@@ -111,11 +114,10 @@ def test_an_app_is_tested_with_a_fake_and_with_responses(tmp_path: Path) -> None
 
 
 def test_an_app_factory_binds_late(suite: Suite, tmp_path: Path) -> None:
-    for name, code in re.findall(
-        r"# (\S+\.py)\n(.+?)(?=\n# messages/|\Z)", snippet("factory"), re.S
-    ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(code)
+    (tmp_path / "messages").mkdir()
+    (tmp_path / "messages/auth.py").write_text(snippet("factory auth"))
+    (tmp_path / "messages/views.py").write_text(snippet("factory views"))
+    (tmp_path / "messages/__init__.py").write_text(snippet("factory"))
     for file in COPIED:
         code = (ROOT / "api-basic-authentication" / file).read_text()
         code = code.replace("from introspection", "from .introspection")  # as the page says
@@ -131,6 +133,12 @@ def test_an_app_factory_binds_late(suite: Suite, tmp_path: Path) -> None:
         assert (status, list(body)) == (200, ["you are"])
         assert send(url, "/messages")[0] == 401
 
+    ended = run(tmp_path, "-c", "from messages import create_app; create_app()")
+    assert (ended.returncode, ended.stderr.splitlines()) == (
+        1,
+        ["Set these environment variables: ZITADEL_DOMAIN, API_CLIENT_ID, API_CLIENT_SECRET."],
+    )
+
     (tmp_path / "test_messages.py").write_text(snippet("factory_test"))
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_messages.py"],
@@ -143,13 +151,103 @@ def test_an_app_factory_binds_late(suite: Suite, tmp_path: Path) -> None:
     assert ended.returncode == 0 and "2 passed" in ended.stdout, ended.stdout
 
 
-def test_a_token_of_an_impersonator_is_refused(page: Page, upstream: Upstream) -> None:
+def test_a_token_of_an_impersonator_is_refused_and_recorded(
+    page: Page, upstream: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
     page.run(snippet("impersonation"))
+    page.app.logger.setLevel("INFO")
     with serving(page.app) as base_url:
+        assert send(base_url, "/account")[0] == 401
         upstream.answer(active("read:messages"))
         assert send(base_url, "/account", TOKEN)[0] == 200
-        upstream.answer(active("read:messages") | {"act": {"sub": "2"}})
+        assert " acted as " not in caplog.text
+        upstream.answer(active("read:messages") | {"sub": "1", "act": {"sub": "2"}})
         assert send(base_url, "/account", TOKEN)[0] == 403
+    assert "2 acted as 1" in caplog.text
+
+
+def test_a_websocket_is_checked_before_the_upgrade(page: Page, upstream: Upstream) -> None:
+    page.run(snippet("sock"))
+    with serving(page.app) as base_url:
+        address = f"{base_url.replace('http', 'ws')}/echo"
+        with pytest.raises(HandshakeError, match="401"):
+            Client(address)
+        upstream.answer(active())
+        with pytest.raises(HandshakeError, match="403"):
+            Client(address, headers={"Authorization": "Bearer abc"})
+        upstream.answer(active("read:messages") | {"sub": "1"})
+        client = Client(address, headers={"Authorization": "Bearer abc"})
+        client.send("hello")
+        assert client.receive(timeout=5) == "1: hello"
+        client.close()
+
+
+def openapi(page: Page, path: str) -> dict[str, Any]:
+    with serving(page.app) as base_url:
+        document: dict[str, Any] = requests.get(f"{base_url}{path}", timeout=5).json()
+    return document
+
+
+BEARER = {"bearer": {"type": "http", "scheme": "bearer"}}
+
+
+def test_flask_smorests_document_has_the_bearer_scheme(page: Page) -> None:
+    page.app.config |= {"API_TITLE": "t", "API_VERSION": "1", "OPENAPI_VERSION": "3.0.3"}
+    page.app.config |= {"OPENAPI_URL_PREFIX": "/"}
+    page.run(snippet("smorest"))
+    flask_smorest.Api(page.app)
+    document = openapi(page, "/openapi.json")
+    assert document["components"]["securitySchemes"] == BEARER
+    assert document["security"] == [{"bearer": []}]
+
+
+def test_apiflasks_document_has_the_bearer_scheme(page: Page) -> None:
+    page.app = app = page.names["app"] = apiflask.APIFlask(__name__)
+    page.run(snippet("apiflask"))
+    view = page.names["require_auth"](lambda: {})
+    app.get("/")(app.doc(security="bearer")(view))
+
+    document = openapi(page, "/openapi.json")
+    assert document["components"]["securitySchemes"] == BEARER
+    assert document["paths"]["/"]["get"]["security"] == [{"bearer": []}]
+
+
+def test_flask_restxs_document_has_the_bearer_scheme(page: Page) -> None:
+    page.run(snippet("restx"))
+    document = openapi(page, "/swagger.json")
+    assert document["securityDefinitions"]["bearer"]["name"] == "Authorization"
+    assert document["security"] == [{"bearer": []}]
+
+
+class Note(apiflask.Schema):
+    text = apiflask.fields.String(required=True)
+
+
+@pytest.mark.parametrize(("above", "status"), [(True, 401), (False, 422)])
+def test_the_decorator_is_above_smorests_arguments(above: bool, status: int, page: Page) -> None:
+    app, require_auth = page.app, page.names["require_auth"]
+    app.config |= {"API_TITLE": "t", "API_VERSION": "1", "OPENAPI_VERSION": "3.0.3"}
+    blueprint = flask_smorest.Blueprint("notes", __name__)
+    decorators = [blueprint.arguments(Note), require_auth("editor")]
+    view = lambda note: note  # noqa: E731
+    for decorator in decorators if above else reversed(decorators):
+        view = decorator(view)
+    blueprint.route("/notes", methods=["POST"])(view)
+    flask_smorest.Api(app).register_blueprint(blueprint)
+    with serving(app) as base_url:
+        assert requests.post(f"{base_url}/notes", json={}, timeout=5).status_code == status
+
+
+@pytest.mark.parametrize(("above", "status"), [(True, 401), (False, 422)])
+def test_the_decorator_is_above_apiflasks_input(above: bool, status: int, page: Page) -> None:
+    app, require_auth = apiflask.APIFlask(__name__), page.names["require_auth"]
+    decorators = [app.input(Note), require_auth("editor")]
+    view = lambda json_data: json_data  # noqa: E731
+    for decorator in decorators if above else reversed(decorators):
+        view = decorator(view)
+    app.post("/notes")(view)
+    with serving(app) as base_url:
+        assert requests.post(f"{base_url}/notes", json={}, timeout=5).status_code == status
 
 
 def test_a_handler_sends_problem_details_with_the_headers(page: Page) -> None:
@@ -221,8 +319,6 @@ def test_flask_restful_works_as_it_is(page: Page, upstream: Upstream) -> None:
 
 
 def test_one_line_keeps_our_error_in_another_format(page: Page) -> None:
-    import apiflask
-
     page.app = page.names["app"] = apiflask.APIFlask(__name__)
     page.run(snippet("formats"))
     page.app.add_url_rule("/", view_func=page.names["require_auth"](lambda: {"message": "in"}))
