@@ -128,7 +128,7 @@ class AccessToken(AuthBase):
             lock.release()
 
     def discard(self, token: str | None = None) -> None:
-        """Forget the token, which ZITADEL ended early; the next use fetches another.
+        """Forget a token that ZITADEL has revoked; the next use fetches another.
 
         With the rejected `token`, one that another thread has fetched since is kept.
         """

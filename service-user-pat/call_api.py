@@ -121,7 +121,7 @@ def _run(
 def _origin(token: Token) -> str:
     url = getattr(token, "token_url", None)
     if not url:
-        return "personal access token, whose expiry only ZITADEL knows"
+        return "personal access token; ZITADEL's console shows when it expires"
     seconds = getattr(token, "expires_at", 0) - time.time()
     return f"access token from {url}, valid for {seconds:.0f} seconds"
 
