@@ -166,11 +166,10 @@ class TokenIntrospection:
         # A pool smaller than the number of threads closes connections after each use.
         adapter = HTTPAdapter(pool_maxsize=self._max_concurrent)
         session.mount(self.url, adapter)
-        if self.headers and self.url.startswith("https:"):
+        if host := self.headers.get("Host"):
             # The certificate is for ZITADEL's own domain, not for the internal address.
-            name = urlsplit(f"//{self.headers['Host']}").hostname
-            names = {"server_hostname": name, "assert_hostname": name}
-            adapter.poolmanager.connection_pool_kw |= names
+            name = urlsplit(f"//{host}").hostname
+            adapter.poolmanager.connection_pool_kw["server_hostname"] = name
 
         where = self.url
         if proxy := select_proxy(self.url, options["proxies"]):
@@ -234,12 +233,10 @@ def _error(response: requests.Response, where: str) -> IntrospectionError:
 
 def _cause(error: BaseException) -> BaseException:
     """Return what the operating system or OpenSSL raised, and requests wraps."""
-    inner: BaseException | None = error
-    while inner:
-        error = inner
-        # Not `__context__`, which leads on to what the caller itself may be handling.
-        causes = (*error.args, getattr(error, "reason", None), error.__cause__)
-        inner = next((one for one in causes if isinstance(one, BaseException)), None)
+    # Not `__context__`, which leads on to what the caller itself may be handling.
+    for inner in (*error.args, getattr(error, "reason", None), error.__cause__):
+        if isinstance(inner, BaseException):
+            return _cause(inner)
     return error
 
 

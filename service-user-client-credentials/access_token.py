@@ -206,14 +206,14 @@ class AccessToken(AuthBase):
     ) -> tuple[requests.Response, dict[str, Any]]:
         deadline = time.monotonic() + sum(self._timeout)
         form, auth = self.grant()
-        request = requests.Request("POST", self.token_url, self._headers, data=form)
-        request.auth = auth
+        request = requests.Request(
+            "POST", self.token_url, self._headers, data=form, auth=auth
+        )
         adapter = HTTPAdapter()
-        if self._headers and self.token_url.startswith("https:"):
+        if host := self._headers.get("Host"):
             # The certificate is for ZITADEL's own domain, not for the internal address.
-            name = urlsplit(f"//{self._headers['Host']}").hostname
-            names = {"server_hostname": name, "assert_hostname": name}
-            adapter.poolmanager.connection_pool_kw |= names
+            name = urlsplit(f"//{host}").hostname
+            adapter.poolmanager.connection_pool_kw["server_hostname"] = name
 
         # Unlike a session, an adapter follows no redirect and reads no ~/.netrc.
         sent = adapter.send(request.prepare(), **options)
@@ -253,12 +253,10 @@ def _json_object(response: requests.Response, deadline: float) -> dict[str, Any]
 
 def _cause(error: BaseException) -> BaseException:
     """Return what the operating system or OpenSSL raised, and requests wraps."""
-    inner: BaseException | None = error
-    while inner:
-        error = inner
-        # Not `__context__`, which leads on to what the caller itself may be handling.
-        causes = (*error.args, getattr(error, "reason", None), error.__cause__)
-        inner = next((one for one in causes if isinstance(one, BaseException)), None)
+    # Not `__context__`, which leads on to what the caller itself may be handling.
+    for inner in (*error.args, getattr(error, "reason", None), error.__cause__):
+        if isinstance(inner, BaseException):
+            return _cause(inner)
     return error
 
 
