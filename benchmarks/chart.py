@@ -61,15 +61,16 @@ def draw(
 ) -> None:
     """Draw a bar of requests/s for each row of the tables, and its other figures beside it.
 
-    The picture has a background of its own, so that it is readable on a light and a dark page.
+    The picture has a background of its own, so that it is readable on a light and a dark page, and
+    is so narrow that it is readable on a phone.
 
     Args:
         file: where to write the SVG.
         rows: by name, and by how the introspection endpoint is reached.
         sharing: by callers, by whose tokens they have, and by what saves introspections.
     """
-    rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "", "font.size": 11})
-    figure = Figure(figsize=(10, 9), facecolor="#f6f8fa", layout="constrained")
+    rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "", "font.size": 10})
+    figure = Figure(figsize=(5.6, 9.5), facecolor="#f6f8fa", layout="constrained")
     above, below = figure.subplots(2, height_ratios=(15, 11))
 
     bars = [
@@ -82,7 +83,7 @@ def draw(
         )
         for (name, endpoint), row in rows.items()
     ]
-    draw_bars(above, "Requests/s with one caller, median latency, CPU time of a request", bars)
+    draw_bars(above, "One caller: requests/s,\nmedian latency, CPU time of a request", bars)
     bars = [
         Bar(
             f"{callers} at once, {name}",
@@ -94,7 +95,10 @@ def draw(
         for (callers, tokens, name), row in sharing.items()
         if tokens == "one"
     ]
-    title = "One token, an endpoint that takes 5 ms: requests/s, median, introspections a request"
+    title = (
+        "One token, and an endpoint that takes 5 ms:\n"
+        "requests/s, median latency, introspections a request"
+    )
     draw_bars(below, title, bars)
 
     below.set_xlabel(machine(), size=9, loc="left")
@@ -126,6 +130,6 @@ def draw_bars(axes: Axes, title: str, bars: list[Bar]) -> None:
     axes.invert_yaxis()
     axes.tick_params(length=0)
     axes.set_xticks([])
-    axes.set_xlim(0, most * 1.4)
+    axes.set_xlim(0, most * 2.2)
     axes.spines[:].set_visible(False)
-    axes.set_title(title, loc="left")
+    axes.set_title(title, loc="left", x=-0.45)
