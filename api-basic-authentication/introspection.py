@@ -190,8 +190,7 @@ class _Connections(NamedTuple):
 
 
 def _close_unless_200(response: requests.Response, **_: Any) -> None:
-    # After a 1xx the real answer is still to come, and the next caller would get it.
-    # After a redirect requests itself would read the body, whatever its size.
+    # Otherwise requests reads a redirect's body, whatever its size.
     if response.status_code != 200:
         response.close()
 
