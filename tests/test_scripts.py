@@ -100,6 +100,44 @@ def test_an_unreachable_api_is_reported(tmp_path: Path) -> None:
     assert "s3cret" not in ended.stdout + ended.stderr
 
 
+def test_a_redirect_of_the_api_is_not_followed(tmp_path: Path, upstream: Upstream) -> None:
+    elsewhere = Upstream()
+    elsewhere.answer({"message": "up"})
+    upstream.answer(b"", 302, headers={"Location": elsewhere.base_url})
+    ended = start(prepare("service-user-pat", tmp_path, API_BASE_URL=upstream.base_url))
+    elsewhere.stop()
+    assert (ended.returncode, elsewhere.forms) == (4, [])
+    assert "something other than this API answers with status 302" in ended.stderr
+
+
+def test_a_rejected_renewal_between_two_calls_is_explained(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    api = Upstream()
+    upstream.answer({"access_token": "abc", "expires_in": 0.2})
+
+    def answer(form: object) -> dict[str, str]:
+        upstream.answer({"error": "invalid_client"}, 400)
+        time.sleep(0.3)
+        return {"message": "up"}
+
+    api.answer(answer)
+    folder = prepare(
+        "service-user-client-credentials",
+        tmp_path,
+        ZITADEL_TOKEN_URL=upstream.url,
+        API_BASE_URL=api.base_url,
+    )
+    ended = start(folder)
+    api.stop()
+    assert (ended.returncode, ended.stdout.splitlines()[1:]) == (
+        4,
+        [f"{'/api/public':<20} 200  up"],
+    )
+    assert "ZITADEL rejected the token request (status 400)." in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
 ESCAPES = "\x1b]0;title\x07\x1b[31mred\x9b0m\u202e\n"
 
 
