@@ -103,7 +103,7 @@ def test_no_proxy_is_used_for_this_machine(host: str, monkeypatch: pytest.Monkey
     assert connection.through_proxy("http://example.com") == " through the proxy 127.0.0.1:9"
 
 
-def test_a_refused_connection_is_told_in_the_systems_words() -> None:
+def test_a_refused_connection_is_reported_in_the_systems_words() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     told = explained(f"http://127.0.0.1:{port}")
@@ -111,7 +111,7 @@ def test_a_refused_connection_is_told_in_the_systems_words() -> None:
     assert told.endswith("ZITADEL_DOMAIN in .env.")
 
 
-def test_an_unknown_name_is_told_in_the_systems_words() -> None:
+def test_an_unknown_host_name_is_reported_in_the_systems_words() -> None:
     assert re.search(r"can't be reached \(.*(name|Name).*\)", explained("http://x.invalid"))
 
 
@@ -194,7 +194,7 @@ def test_a_proxy_that_refuses_is_named_without_its_password(
     assert "s3cret" not in told
 
 
-def test_an_unknown_authority(tmp_path: Path) -> None:
+def test_an_unknown_authority_is_reported(tmp_path: Path) -> None:
     context, _ = keys.tls(tmp_path)
     upstream = Upstream(context)
     told = explained(upstream.base_url)

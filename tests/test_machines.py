@@ -45,7 +45,7 @@ def test_a_folder_that_others_can_write_to_is_not_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("../etc", "3.13"), ("trixie", "3.13/../..")])
-def test_what_is_no_suite_or_version_is_rejected(
+def test_an_invalid_suite_or_version_is_rejected(
     arguments: tuple[str, str], tmp_path: Path
 ) -> None:
     ended = machine(tmp_path, *arguments, "demo")

@@ -260,7 +260,7 @@ def test_a_handler_sends_problem_details_with_the_headers(page: Page) -> None:
     assert headers["www-authenticate"] == 'Bearer realm="api"'
 
 
-def test_coalescing_stands_before_the_introspection(page: Page, upstream: Upstream) -> None:
+def test_the_coalescing_recipe_works(page: Page, upstream: Upstream) -> None:
     page.run(snippet("coalescing"))
     page.app.add_url_rule("/", view_func=page.names["require_auth"](lambda: {}))
     upstream.answer(active())
