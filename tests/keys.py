@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import ssl
@@ -33,11 +34,13 @@ def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, password: bytes = b
 def tls(
     folder: Path, host: str = "127.0.0.1", days: tuple[int, int] = (-1, 1)
 ) -> tuple[ssl.SSLContext, Path]:
-    """Return what a server needs for TLS at the IP address, and the file of its certificate.
+    """Return what a server needs for TLS at the IP address or name, and its certificate's file.
 
     That is valid between the two `days` from now.
     """
-    address = x509.IPAddress(ipaddress.ip_address(host))
+    address: x509.GeneralName = x509.DNSName(host)
+    with contextlib.suppress(ValueError):
+        address = x509.IPAddress(ipaddress.ip_address(host))
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     now, day = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
     certificate = (

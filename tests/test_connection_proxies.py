@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from requests.auth import HTTPBasicAuth
 
+from access_token import TokenError
+from client_credentials import ClientCredentialsToken
 from folders import prepare
+from introspection import IntrospectionUnavailableError, TokenIntrospection
 from programs import FLASK, SCRIPTS, free_port, run_here, running_api
 from servers import TOKEN, Upstream, active, send
 
@@ -72,3 +76,15 @@ def test_a_client_names_the_proxy_that_failed_on_the_way_to_the_api(
     ended = run_here(folder, SCRIPTS[folder.name], **variables(proxy))
     assert f"through the proxy {proxy.rpartition('@')[2]}" in ended.stderr
     assert "pr0xy-secret" not in ended.stderr
+
+
+def test_the_password_in_a_malformed_proxy_address_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://{CREDENTIALS}@[::")
+    url, basic = "http://zitadel.example/", HTTPBasicAuth("id", "s3cret")
+    with pytest.raises(IntrospectionUnavailableError, match="InvalidURL") as unavailable:
+        TokenIntrospection(url, basic).introspect("abc")
+    with pytest.raises(TokenError, match="InvalidURL") as failed:
+        ClientCredentialsToken(url, "scope", "id", "s3cret").token()
+    assert "pr0xy-secret" not in f"{unavailable.value} {failed.value}"

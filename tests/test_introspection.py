@@ -256,13 +256,14 @@ def test_an_answer_after_a_1xx_status_never_reaches_the_next_caller(
     assert send(base_url, "/", b"Authorization: Bearer another")[0] == 401
 
 
+@pytest.mark.parametrize("next_callers", [1, 16])
 def test_many_connections_closed_at_once_go_unnoticed(
-    base_url: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    next_callers: int, base_url: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream.answer(active(), delay=0.2)
     with ThreadPoolExecutor(16) as threads:
-        for _ in range(3):
-            burst = [threads.submit(send, base_url, "/", TOKEN) for _ in range(16)]
+        for callers in (16, next_callers, 16, next_callers):
+            burst = [threads.submit(send, base_url, "/", TOKEN) for _ in range(callers)]
             assert {call.result()[0] for call in burst} == {200}
             upstream.stop()
             upstream.start()
