@@ -2,7 +2,6 @@
 
 """An access token that a service account fetches and renews, for requests' `auth=`."""
 
-import contextlib
 import copy
 import json
 import os
@@ -14,7 +13,6 @@ from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 import requests
-from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.utils import select_proxy
@@ -59,9 +57,8 @@ class AccessToken(AuthBase):
     """Add an access token to each request, fetched on first use and renewed in time.
 
     Threads may share it: one of them renews, and the others use the previous token
-    while that is valid, or else wait. Subclasses implement `grant()`. An API's 401
-    doesn't trigger a new fetch; a program that gets one can call `discard()` and try
-    once more.
+    while that is valid, or else wait. An API's 401 doesn't trigger a new fetch: call
+    `discard()` and try once more. Subclasses implement `grant()`.
 
     Args:
         token_url: ZITADEL's token endpoint.
@@ -87,12 +84,25 @@ class AccessToken(AuthBase):
 
         self.token_url = token_url
         self._headers = {"Host": host_header} if host_header else {}
-        self._timeout = timeout
+        # The certificate is for ZITADEL's own domain, not for an internal address.
+        self._domain = urlsplit(f"//{host_header}").hostname if host_header else None
+
+        environment = requests.Session().merge_environment_settings(
+            token_url, proxies={}, stream=None, verify=None, cert=None
+        )
+        self._options: dict[str, Any] = {**environment, "timeout": timeout}
+        # What is meant for this machine must not leave it through a proxy.
+        if LOOPBACK.fullmatch(address.hostname or ""):
+            self._options["proxies"] = {}
+        self._where = token_url
+        if proxy := select_proxy(token_url, self._options["proxies"]):
+            self._where += f" through the proxy {proxy.rpartition('@')[2]}"
+
         self._locks: dict[int, threading.Lock] = {}
         self._current = _Token("", 0, 0, 0)
-        self._failed_at, self._failure = 0.0, TokenError("")
+        self._failure = TokenError("")
 
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Add the Authorization header to `request` and return it; raise TokenError."""
         request.headers["Authorization"] = f"Bearer {self.token()}"
         return request
@@ -108,8 +118,7 @@ class AccessToken(AuthBase):
 
     def token(self) -> str:
         """Return an access token that is valid for a while longer; raise TokenError."""
-        arrived_at = time.monotonic()
-        current = self._current
+        current, failure = self._current, self._failure
         if current.is_valid_until(current.renew_at):
             return current.value
 
@@ -118,11 +127,11 @@ class AccessToken(AuthBase):
         if not lock.acquire(blocking=not current.is_valid_until(current.expires_at)):
             return current.value
         try:
-            if self._failed_at > arrived_at:  # in the thread that held the lock
+            if self._failure is not failure:  # of the thread that held the lock
                 raise copy.copy(self._failure) from self._failure.__cause__
             current = self._current
             if not current.is_valid_until(current.renew_at):
-                current = self._current = self._renew(current)
+                current = self._current = self._renew()
             return current.value
         finally:
             lock.release()
@@ -139,44 +148,37 @@ class AccessToken(AuthBase):
         """Return the token request's form, and its client authentication or None."""
         raise NotImplementedError
 
-    def _renew(self, current: "_Token") -> "_Token":
-        asked_at = time.time()
+    def _renew(self) -> "_Token":
         try:
-            token, lifetime = self._fetch()
+            return self._fetch()
         except TokenError as error:
-            if current.is_valid_until(current.expires_at):
-                # Not every request should wait for ZITADEL, or ask it in vain.
-                retry_at = min(time.time() + RETRY_SECONDS, current.expires_at)
-                return current._replace(renew_at=retry_at)
-            self._failed_at, self._failure = time.monotonic(), error
-            raise
+            current = self._current  # or what discard() has left
+            if not current.is_valid_until(current.expires_at):
+                self._failure = error
+                raise
+            # Not every request should wait for ZITADEL, or ask it in vain.
+            retry_at = min(time.time() + RETRY_SECONDS, current.expires_at)
+            return current._replace(renew_at=retry_at)
 
-        expires_at = asked_at + lifetime
-        # After 90 % of its lifetime, at most a minute early.
-        renew_at = expires_at - min(60, lifetime / 10)
-        return _Token(token, asked_at, renew_at, expires_at)
-
-    def _fetch(self) -> tuple[str, float]:
-        """Return a new token and its lifetime in seconds; raise TokenError."""
-        # Without `stream`, a body would be read whole before its size is checked.
-        environment = requests.Session().merge_environment_settings(
-            self.token_url, proxies={}, stream=True, verify=None, cert=None
-        )
-        options: dict[str, Any] = {**environment, "timeout": self._timeout}
-        # What is meant for this machine must not leave it through a proxy.
-        if LOOPBACK.fullmatch(urlsplit(self.token_url).hostname or ""):
-            options["proxies"] = {}
-        where = self.token_url
-        if proxy := select_proxy(self.token_url, options["proxies"]):
-            where += f" through the proxy {proxy.rpartition('@')[2]}"
-
+    def _fetch(self) -> "_Token":
+        asked_at = time.time()
+        deadline = time.monotonic() + sum(self._options["timeout"])
+        adapter = HTTPAdapter()
+        adapter.poolmanager.connection_pool_kw["server_hostname"] = self._domain
         try:
-            response, answer = self._post(options)
+            form, auth = self.grant()
+            request = requests.Request(
+                "POST", self.token_url, self._headers, data=form, auth=auth
+            )
+            # Unlike a session, an adapter reads no ~/.netrc, follows no redirect, and
+            # leaves the body unread until its size is checked.
+            with adapter.send(request.prepare(), **self._options) as response:
+                answer = _json_object(response, deadline)
         except (OSError, ValueError, HTTPError) as error:  # requests doesn't wrap all
             cause = _cause(error)
             # Others may quote what was sent.
             words = f": {cause}" if isinstance(cause, OSError) else ""
-            message = f"{type(error).__name__}{words} at {where}"
+            message = f"{type(error).__name__}{words} at {self._where}"
             is_refused = isinstance(cause, ssl.SSLError) and not _was_cut_off(cause)
             is_temporary = isinstance(error, AWAY) and not is_refused
             raise TokenError(message, temporary=is_temporary) from error
@@ -186,39 +188,23 @@ class AccessToken(AuthBase):
         is_token = isinstance(token, str) and B64TOKEN.fullmatch(token)
         is_number = isinstance(lifetime, (int, float)) and 0 < lifetime < 1e9
         if response.status_code == 200 and is_token and is_number:
-            return token, lifetime
+            expires_at = asked_at + lifetime
+            # After 90 % of its lifetime, at most a minute early.
+            renew_at = expires_at - min(60, lifetime / 10)
+            return _Token(token, asked_at, renew_at, expires_at)
 
         status = response.status_code
         code, description = answer.get("error"), answer.get("error_description")
         # ZITADEL 4.13 and older rejects an assertion with 500 and Errors.Internal.
         is_away = status >= 500 and description != "Errors.Internal"
         raise TokenError(
-            f"status {status} from {where}",
+            f"status {status} from {self._where}",
             status=status,
             error=code if isinstance(code, str) else None,
             description=description if isinstance(description, str) else None,
             temporary=is_away or status in (408, 429),
             response=response,
         )
-
-    def _post(
-        self, options: dict[str, Any]
-    ) -> tuple[requests.Response, dict[str, Any]]:
-        deadline = time.monotonic() + sum(self._timeout)
-        form, auth = self.grant()
-        request = requests.Request(
-            "POST", self.token_url, self._headers, data=form, auth=auth
-        )
-        adapter = HTTPAdapter()
-        if host := self._headers.get("Host"):
-            # The certificate is for ZITADEL's own domain, not for the internal address.
-            name = urlsplit(f"//{host}").hostname
-            adapter.poolmanager.connection_pool_kw["server_hostname"] = name
-
-        # Unlike a session, an adapter follows no redirect and reads no ~/.netrc.
-        sent = adapter.send(request.prepare(), **options)
-        with contextlib.closing(adapter), sent as response:
-            return response, _json_object(response, deadline)
 
 
 class _Token(NamedTuple):
@@ -246,9 +232,9 @@ def _json_object(response: requests.Response, deadline: float) -> dict[str, Any]
 
     try:
         answer = json.loads(content)
+        return answer if isinstance(answer, dict) else {}
     except (ValueError, RecursionError):
-        answer = None
-    return answer if isinstance(answer, dict) else {}
+        return {}
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -214,6 +214,35 @@ def test_a_slowly_sent_answer_has_a_deadline(upstream: Upstream) -> None:
     assert time.monotonic() - began < 5 and raised.value.temporary
 
 
+def test_an_error_that_the_caller_is_handling_is_not_named(
+    token: AccessToken, upstream: Upstream
+) -> None:
+    upstream.stop()
+    try:
+        raise OSError("of the caller")
+    except OSError:
+        with pytest.raises(TokenError, match="refused") as raised:
+            token.token()
+    assert "of the caller" not in str(raised.value)
+
+
+def test_a_token_discarded_during_a_failing_renewal_is_not_used_again(
+    token: AccessToken, upstream: Upstream, clock: Clock
+) -> None:
+    upstream.answer(gives(upstream, 60))
+    assert token.token() == "t1"
+    clock.now += 57
+
+    def discard(form: object) -> dict[str, str]:
+        token.discard("t1")
+        return {"error": "invalid_client"}
+
+    upstream.answer(discard, 400)
+    with pytest.raises(TokenError):
+        token.token()
+    assert token.expires_at == 0
+
+
 def test_the_cause_of_an_error_is_reachable(token: AccessToken, upstream: Upstream) -> None:
     upstream.stop()
     with pytest.raises(TokenError) as raised:
@@ -245,6 +274,8 @@ def test_an_apis_rejection_fetches_no_new_token(token: AccessToken, upstream: Up
     ("content", "status", "error", "temporary"),
     [
         ({"error": "server_error", "error_description": "x"}, 500, "server_error", True),
+        ({"error": "server_error", "error_description": "Errors.Internal"}, 500,
+         "server_error", False),
         (b"<html>", 502, None, True),
         ({}, 429, None, True),
         (REFUSED, 400, "invalid_request", False),
@@ -252,7 +283,13 @@ def test_an_apis_rejection_fetches_no_new_token(token: AccessToken, upstream: Up
          "invalid_grant", False),
         (b"Instance not found", 404, None, False),
         ({"error": ["odd"]}, 400, None, False),
-        ({"access_token": 1}, 200, None, False),
+        ({"access_token": 1, "expires_in": 60}, 200, None, False),
+        ({"access_token": "a b", "expires_in": 60}, 200, None, False),
+        ({"access_token": "t"}, 200, None, False),
+        ({"access_token": "t", "expires_in": "60"}, 200, None, False),
+        ({"access_token": "t", "expires_in": 0}, 200, None, False),
+        ({"access_token": "t", "expires_in": -1}, 200, None, False),
+        ({"access_token": "t", "expires_in": 1e10}, 200, None, False),
         (b"[" * 100_000, 200, None, False),
     ],
 )  # fmt: skip

@@ -15,7 +15,7 @@ from flask import Flask
 from requests.auth import HTTPBasicAuth
 
 import keys
-from introspection import TokenIntrospection
+from introspection import IntrospectionUnavailableError, TokenIntrospection
 from servers import TOKEN, Upstream, active, send, serving
 from validator import ZitadelIntrospectTokenValidator
 
@@ -228,6 +228,16 @@ def test_a_zitadel_that_closes_every_connection_is_asked_only_twice(
     upstream.answer(raw=b"")
     assert send(base_url, "/", TOKEN)[0] == 503
     assert len(upstream.forms) == 2
+
+
+def test_an_error_that_the_caller_is_handling_is_not_named() -> None:
+    introspection = TokenIntrospection("http://127.0.0.1:9/", HTTPBasicAuth("id", "s3cret"))
+    try:
+        raise OSError("of the caller")
+    except OSError:
+        with pytest.raises(IntrospectionUnavailableError, match="refused") as raised:
+            introspection.introspect("abc")
+    assert "of the caller" not in str(raised.value)
 
 
 def test_a_refused_connection_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

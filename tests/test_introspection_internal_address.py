@@ -69,5 +69,6 @@ def test_a_client_expects_the_certificate_of_zitadels_own_domain(secure: Upstrea
     assert token.token() == "abc"
     with pytest.raises(TokenError, match="certificate verify failed"):
         ClientCredentialsToken(secure.url, *client, host_header="other.example").token()
-    with pytest.raises(TokenError, match="certificate verify failed"):
+    with pytest.raises(TokenError, match="certificate verify failed") as raised:
         ClientCredentialsToken(secure.url, *client).token()
+    assert not raised.value.temporary
