@@ -8,10 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-import stat
 import sys
 from collections.abc import Mapping
-from ipaddress import IPv6Address
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import SplitResult, urlsplit
@@ -79,22 +77,17 @@ def read(file: Path) -> Values:
 
 def distrust(file: Path) -> str:
     """Return why a file outside of this folder must not be used, "" if it may be."""
-    try:
-        target, link = file.stat(), file.lstat()
-    except FileNotFoundError:
+    if not os.path.lexists(file):
         return ""
-    except OSError as error:
-        return f"it can't be read ({type(error).__name__})"
-
-    if not stat.S_ISREG(target.st_mode):
+    if not os.path.isfile(file):
         return "it isn't a regular file"
     if not os.access(file, os.R_OK):
         return "you have no permission to read it"
     if not hasattr(os, "getuid"):  # Windows
         return ""
-    if not {target.st_uid, link.st_uid} <= {0, os.getuid()}:
+    if not {file.stat().st_uid, file.lstat().st_uid} <= {0, os.getuid()}:
         return "it belongs to another user"
-    return "other users can change it" if target.st_mode & 0o022 else ""
+    return "other users can change it" if file.stat().st_mode & 0o022 else ""
 
 
 class Settings:
@@ -194,21 +187,16 @@ class Settings:
 
     def _split(self, name: str, value: str) -> SplitResult:
         try:
-            url = urlsplit(value.rstrip("/"))
-            host = (url.hostname or "").encode("idna")  # rejects what no resolver finds
-            if "[" in url.netloc:
-                IPv6Address(url.hostname)  # Python 3.10 doesn't check it
-            usable = url.scheme in ("http", "https") and host and url.port != 0
-            if usable and not url.netloc.isascii():
-                # The issuer and the Host header have the form that requests sends.
-                prepared = requests.Request("GET", url.geturl()).prepare()
-                url = url._replace(netloc=urlsplit(str(prepared.url)).netloc)
+            # The issuer and the Host header must have the form that requests sends.
+            sent = requests.Request("GET", value).prepare().url
+            url = urlsplit(str(sent).rstrip("/"))
+            (url.hostname or "").encode("idna")  # rejects what no resolver finds
         except ValueError:
-            usable = False
-        if not usable or re.search(r"[\s@?#]", value):
-            raise self.error(name, "is not an address such as https://example.com")
+            url = urlsplit("")
 
-        return url._replace(netloc=url.netloc.lower())
+        if url.scheme not in ("http", "https") or re.search(r"[\s@?#]", value):
+            raise self.error(name, "is not an address such as https://example.com")
+        return url
 
 
 def host_header(url: str, domain: str) -> str | None:
