@@ -88,23 +88,15 @@ class CachedIntrospection:
             value = self._store.get(key)
             if value is None:
                 return None
-            if not isinstance(value, str):
-                raise TypeError
-            claims = json.loads(value)
+            claims: dict[str, Any] = json.loads(value)
+            age = time.time() - claims.pop(ASKED_AT)
         except Exception as error:  # noqa: BLE001 - every store raises its own
             _log_failure(error)
             return None
 
-        if self._seconds_left(claims) <= 0:
-            return None
-
-        # In case the store expires late or is shared with APIs that keep answers for
-        # longer.
-        asked_at = claims.pop(ASKED_AT, None)
-        is_fresh = (
-            type(asked_at) is float and 0 <= time.time() - asked_at < self._max_age
-        )
-        return claims if is_fresh else None
+        # The store may expire late, or be shared with APIs that keep answers longer.
+        is_fresh = 0 <= age < self._max_age
+        return claims if is_fresh and self._seconds_left(claims) > 0 else None
 
     def _set(self, key: str, claims: dict[str, Any], asked_at: float) -> None:
         seconds = self._seconds_left(claims)
@@ -120,9 +112,9 @@ class CachedIntrospection:
         except Exception as error:  # noqa: BLE001 - every store raises its own
             _log_failure(error)
 
-    def _seconds_left(self, claims: Any) -> int:
+    def _seconds_left(self, claims: dict[str, Any]) -> int:
         """Return how long to keep the answer, 0 unless its token is active."""
-        if not isinstance(claims, dict) or claims.get("active") is not True:
+        if claims.get("active") is not True:
             return 0
 
         expiry, now = claims.get("exp", 0), time.time()
@@ -133,8 +125,7 @@ class CachedIntrospection:
 
 
 def _log_failure(error: Exception) -> None:
-    # The root logger: an app's `dictConfig` disables every other one that exists before
-    # it.
+    # The root logger, since an app's `dictConfig` disables all others that exist.
     logging.getLogger().warning(
         "The introspection cache failed (%s); asking ZITADEL instead.",
         type(error).__name__,
