@@ -8,7 +8,6 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -17,10 +16,6 @@ import requests
 from requests.utils import select_proxy
 
 LOOPBACK = re.compile(r"(.+\.)?localhost\.?|127(\.\d+){1,3}|::1")
-CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-UNEXPECTED_EOF = "UNEXPECTED_EOF_WHILE_READING"  # OpenSSL 3.5 and newer
-# OpenSSL's codes for a certificate whose authority it doesn't know.
-UNKNOWN_AUTHORITY = (18, 19, 20, 21)
 
 
 def is_loopback(url: str) -> bool:
@@ -54,9 +49,7 @@ def through_proxy(url: str) -> str:
 def printable(text: object) -> str:
     """Return what others sent with control characters escaped: terminals obey them."""
     return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape").decode()
+        character if character.isprintable() else ascii(character)[1:-1]
         for character in str(text)
     )
 
@@ -78,39 +71,37 @@ def explanation(error: Exception, url: str, setting: str) -> str:
         url: the address that was called.
         setting: where the address comes from, such as a variable and its file.
     """
-    via = through_proxy(url)
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return _certificate_problem(cause, url, via)
-        if isinstance(cause, ssl.SSLError) and cause.library == "X509":
-            return _certificate_file_problem()
-        if isinstance(cause, ssl.SSLError):
-            return _tls_problem(cause, url, via, setting)
-        if isinstance(cause, OSError) and cause.filename == os.environ.get(
-            "SSLKEYLOGFILE", ""
-        ):
-            return (
-                f"SSLKEYLOGFILE names a file that can't be written ({cause.strerror}): "
-                "correct or remove this variable."
-            )
-        if "invalid path" in str(cause) and type(cause) is OSError:
-            return _certificate_file_problem()
-        if "SOCKS" in str(cause):
-            return (
-                f"{url} is to be reached{via}, which requires PySocks: run `pip "
-                "install 'requests[socks]'`, or remove the variable of the proxy."
-            )
-        if tunnel := re.match(r"Tunnel connection failed: (.*)", str(cause)):
-            return (
-                f"{url} can't be reached{via}, which answered {tunnel[1]}: check the "
-                "proxy, and its user and password, in HTTPS_PROXY."
-            )
-
-    *_, last = _causes(error)
-    if isinstance(last, TimeoutError) or isinstance(error, requests.Timeout):
+    via, cause = through_proxy(url), _cause(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return _certificate_problem(cause, f"{url}{via}")
+    if getattr(cause, "library", "") == "X509" or "invalid path" in str(cause):
+        return (
+            f"{_certificate_variable()} doesn't name a file with certificates: correct "
+            "or remove this variable."
+        )
+    if isinstance(cause, ssl.SSLError):
+        return _tls_problem(cause, url, via, setting)
+    if isinstance(cause, OSError) and cause.filename == os.getenv("SSLKEYLOGFILE", ""):
+        return (
+            f"SSLKEYLOGFILE names a file that can't be written ({cause.strerror}): "
+            "correct or remove this variable."
+        )
+    if "SOCKS" in str(cause):
+        return (
+            f"{url} is to be reached{via}, which requires PySocks: run `pip install "
+            "'requests[socks]'`, or remove the variable of the proxy."
+        )
+    if tunnel := re.match(r"Tunnel connection failed: (.*)", str(cause)):
+        return (
+            f"{url} can't be reached{via}, which answered {tunnel[1]}: check the "
+            "proxy, and its user and password, in HTTPS_PROXY."
+        )
+    if isinstance(cause, TimeoutError) or isinstance(error, requests.Timeout):
         return f"{url} didn't answer in time{via}: check {setting}, or try again."
 
-    words = getattr(last, "strerror", "") or _own_words(last)
+    words = type(cause).__name__
+    if isinstance(cause, OSError):  # others may quote what was sent
+        words = cause.strerror or str(cause) or words
     proxy = " and the proxy" if via else ""
     return (
         f"{url} can't be reached{via} ({words}): check whether the server is "
@@ -118,62 +109,43 @@ def explanation(error: Exception, url: str, setting: str) -> str:
     )
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error:
-        yield error
-        # Not `__context__`, which leads on to what the caller itself may be handling.
-        causes = (*error.args, getattr(error, "reason", None), error.__cause__)
-        error = next((one for one in causes if isinstance(one, BaseException)), None)
-
-
-def _own_words(error: BaseException) -> str:
-    # Others may quote what was sent.
-    words = str(error) if isinstance(error, OSError) else ""
-    return words or type(error).__name__
+def _cause(error: BaseException) -> BaseException:
+    """Return what the operating system or OpenSSL raised, and requests wraps."""
+    # Not `__context__`, which leads on to what the caller itself may be handling.
+    for inner in (*error.args, getattr(error, "reason", None), error.__cause__):
+        if isinstance(inner, BaseException):
+            return _cause(inner)
+    return error
 
 
 def _certificate_variable() -> str:
-    return next(filter(os.environ.get, CERTIFICATE_VARIABLES), "")
+    return next(filter(os.environ.get, ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")), "")
 
 
-def _certificate_file_problem() -> str:
-    return (
-        f"{_certificate_variable() or CERTIFICATE_VARIABLES[0]} doesn't name a file "
-        "with certificates: correct or remove this variable."
-    )
-
-
-def _certificate_problem(
-    error: ssl.SSLCertVerificationError, url: str, via: str
-) -> str:
-    what, reason = f"The certificate of {url}{via}", error.verify_message.rstrip(".")
-    variable = _certificate_variable()
-
+def _certificate_problem(error: ssl.SSLCertVerificationError, where: str) -> str:
     if error.verify_code in (9, 10):  # not valid yet, expired
         now = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
         fix = f"renew it, or set this machine's clock if it isn't {now}"
     elif error.verify_code in (62, 64):  # another host, another address
         fix = "use a name that it contains, or have it issued for this one"
-    elif error.verify_code not in UNKNOWN_AUTHORITY:
+    elif error.verify_code not in (18, 19, 20, 21):  # all but an unknown authority
         fix = "have it, or its authority's certificate, issued anew without this fault"
-    elif variable:
+    elif variable := _certificate_variable():
         fix = f"add its authority's certificate to the file that {variable} names"
     else:
         fix = "set REQUESTS_CA_BUNDLE to a file with its authority's certificate"
-    return f"{what} is rejected ({reason}): {fix}."
+    reason = error.verify_message.rstrip(".")
+    return f"The certificate of {where} is rejected ({reason}): {fix}."
 
 
 def _tls_problem(error: ssl.SSLError, url: str, via: str, setting: str) -> str:
-    reason = error.reason or _own_words(error)
+    reason = error.reason or str(error)
     # OpenSSL's words for an answer that isn't TLS; "HTTP/1.1 400" looks like a version.
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
-        remedy = (
-            f"write http:// in {setting}"
-            if is_loopback(url)
-            else f"check the address and its port in {setting}"
-        )
-        return f"{url} doesn't speak https{via} ({reason}): {remedy}."
-    if isinstance(error, ssl.SSLEOFError) or reason == UNEXPECTED_EOF:
+        fix = "write http://" if is_loopback(url) else "check the address and its port"
+        return f"{url} doesn't speak https{via} ({reason}): {fix} in {setting}."
+    # For an end without notice, OpenSSL 3.5 and newer has only this reason.
+    if isinstance(error, ssl.SSLEOFError) or reason == "UNEXPECTED_EOF_WHILE_READING":
         return (
             f"{url} ended the connection{via} instead of answering ({reason}): try "
             f"again, and check the address in {setting}."
