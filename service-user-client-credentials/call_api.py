@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 import requests
@@ -118,22 +118,19 @@ def _run(
     return 0 if set(statuses) == {200} else 1
 
 
-def _origin(token: Token) -> str:
-    url = getattr(token, "token_url", None)
-    if not url:
+def _origin(token: Any) -> str:
+    if not hasattr(token, "token_url"):
         return "personal access token; ZITADEL's console shows when it expires"
-    seconds = getattr(token, "expires_at", 0) - time.time()
-    return f"access token from {url}, valid for {seconds:.0f} seconds"
+    seconds = token.expires_at - time.time()
+    return f"access token from {token.token_url}, valid for {seconds:.0f} seconds"
 
 
 def _token_problem(
-    values: settings.Settings,
-    error: requests.RequestException,
-    token: Token,
-    credentials: tuple[str, ...],
+    values: settings.Settings, error: Any, token: Any, credentials: tuple[str, ...]
 ) -> str:
     """Return why there is no access token, and what to do, in sentences."""
-    url, status = getattr(token, "token_url", ""), getattr(error, "status", None)
+    # A TokenError and an AccessToken: service-user-pat doesn't have these classes.
+    url, status = token.token_url, error.status
     is_set = values.get("ZITADEL_TOKEN_URL")
     variable = "ZITADEL_TOKEN_URL" if is_set else "ZITADEL_DOMAIN"
     if status is None:
@@ -141,14 +138,13 @@ def _token_problem(
         return explanation(error, url, setting)
 
     # Only an error code shows that ZITADEL itself has decided.
-    is_verdict = getattr(error, "error", None) is not None
-    names = credentials if is_verdict else (variable,)
+    names = (variable,) if error.error is None else credentials
     names = tuple(dict.fromkeys((*names, "ZITADEL_DOMAIN")))
-    if help_text := HELP.get(getattr(error, "description", None) or ""):
-        text = help_text + _clock_difference(error)
-    elif getattr(error, "temporary", False):
+    if error.description in HELP:
+        text = HELP[error.description] + _clock_difference(error.response)
+    elif error.temporary:
         text = f"{url} is temporarily unavailable (status {status})."
-    elif is_verdict:
+    elif error.error is not None:
         text = f"ZITADEL rejected the token request (status {status})."
     else:
         text = (
@@ -160,8 +156,8 @@ def _token_problem(
     return f"{text} See {', '.join(names)} in {places}."
 
 
-def _clock_difference(error: requests.RequestException) -> str:
-    seconds = None if error.response is None else seconds_ahead(error.response)
+def _clock_difference(answer: requests.Response) -> str:
+    seconds = seconds_ahead(answer)
     if seconds is None or abs(seconds) < 2:  # the header has whole seconds
         return ""
 
@@ -174,10 +170,7 @@ def _call(values: settings.Settings, base_url: str, path: str, token: Token) -> 
     try:
         with session_for(base_url) as session:
             response = session.get(
-                f"{base_url}{path}",
-                auth=token,
-                timeout=(3, 30),
-                allow_redirects=False,
+                base_url + path, auth=token, timeout=(3, 30), allow_redirects=False
             )
     except (OSError, ValueError) as error:  # requests doesn't wrap all of them
         if hasattr(error, "temporary"):  # a TokenError, when the token is renewed

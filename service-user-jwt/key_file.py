@@ -6,6 +6,7 @@ from typing import Any
 
 from settings import FOLDER, Settings
 
+# By the file's `type`: what it is, the field with its owner's id, and its usual name.
 KINDS = {
     "application": ("an API's key file", "clientId", "api-key-file.json"),
     "serviceaccount": (
@@ -25,8 +26,7 @@ def read(settings: Settings, name: str, kind: str) -> dict[str, str]:
     Args:
         settings: the settings that have the variable.
         name: the variable's name.
-        kind: what the file's `type` must be: "application" for an API, "serviceaccount"
-            for a service account.
+        kind: what the file's `type` must be, one of KINDS.
 
     Raises:
         ConfigurationError: the file is missing, of the other kind, or has expired.
@@ -47,7 +47,9 @@ def read(settings: Settings, name: str, kind: str) -> dict[str, str]:
         fix = "download the key from ZITADEL again, or correct it"
         raise settings.error(name, problem, fix)
 
-    if _has_passed(content.get("expirationDate")):
+    # Dates in RFC 3339 and UTC sort as text.
+    now = datetime.now(timezone.utc).isoformat()
+    if str(content.get("expirationDate", "9999")) < now:
         problem = f"{where}has expired according to this machine's clock"
         raise settings.error(name, problem, "create a new key in ZITADEL and set it")
 
@@ -85,15 +87,6 @@ def _json_object(text: str) -> dict[str, Any]:
         if isinstance(content, dict):
             return content
     return {}
-
-
-def _has_passed(date: object) -> bool:
-    """Whether an `expirationDate`, which is RFC 3339 in UTC, is in the past."""
-    try:
-        expiry = datetime.strptime(str(date)[:19], "%Y-%m-%dT%H:%M:%S")
-    except ValueError:
-        return False
-    return expiry.replace(tzinfo=timezone.utc) < datetime.now(timezone.utc)
 
 
 def _is_text(value: object) -> bool:
