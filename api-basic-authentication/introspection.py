@@ -130,13 +130,12 @@ class TokenIntrospection:
             raise IntrospectionUnavailableError(f"{count} requests are under way")
         try:
             with self._send(session, token) as response:
-                self._timeouts = 0
-                if response.status_code == 200:
-                    return _json_object(response, deadline)
+                is_ok = response.status_code == 200
+                claims = _json_object(response, deadline) if is_ok else {}
         except (OSError, ValueError, HTTPError) as error:  # requests doesn't wrap all
             cause = _cause(error)
-            if isinstance(cause, (requests.Timeout, TimeoutError)):
-                self._timeouts += 1
+            is_silent = isinstance(cause, (requests.Timeout, TimeoutError))
+            self._timeouts = self._timeouts + 1 if is_silent else 0
             # Others may quote what was sent.
             words = f": {cause}" if isinstance(cause, OSError) else ""
             reason = f"{type(error).__name__}{words} at {self._where}"
@@ -144,6 +143,9 @@ class TokenIntrospection:
         finally:
             slots.release()
 
+        self._timeouts = 0
+        if is_ok:
+            return claims
         raise _error(response, self._where)
 
     def _send(self, session: requests.Session, token: str) -> requests.Response:
@@ -170,7 +172,7 @@ class TokenIntrospection:
         # A pool smaller than the number of threads closes connections after each use.
         adapter = HTTPAdapter(pool_maxsize=self._max_concurrent)
         adapter.poolmanager.connection_pool_kw["server_hostname"] = self._domain
-        session.mount(self.url, adapter)
+        session.mount(f"{urlsplit(self.url).scheme}://", adapter)
 
         slots, probe = map(threading.Semaphore, (self._max_concurrent, 1))
         return _Connections(os.getpid(), session, slots, probe)
@@ -240,4 +242,5 @@ def _was_cut_off(error: BaseException) -> bool:
     is_end = getattr(error, "reason", "") == "UNEXPECTED_EOF_WHILE_READING"
     # Not every ConnectionError, since one may also be refused.
     ends = (BrokenPipeError, ConnectionAbortedError, ConnectionResetError)
-    return is_end or isinstance(error, (*ends, ssl.SSLEOFError))
+    tls_ends = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    return is_end or isinstance(error, (*ends, *tls_ends))

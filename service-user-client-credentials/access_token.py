@@ -100,7 +100,8 @@ class AccessToken(AuthBase):
 
         self._locks: dict[int, threading.Lock] = {}
         self._current = _Token("", 0, 0, 0)
-        self._failure = TokenError("")
+        self._retry_at = 0.0
+        self._failures, self._failure = 0, TokenError("")
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Add the Authorization header to `request` and return it; raise TokenError."""
@@ -118,8 +119,8 @@ class AccessToken(AuthBase):
 
     def token(self) -> str:
         """Return an access token that is valid for a while longer; raise TokenError."""
-        current, failure = self._current, self._failure
-        if current.is_valid_until(current.renew_at):
+        current, failures = self._current, self._failures
+        if not self._is_due(current):
             return current.value
 
         # A lock that a thread holds during a fork stays locked in the child.
@@ -127,11 +128,11 @@ class AccessToken(AuthBase):
         if not lock.acquire(blocking=not current.is_valid_until(current.expires_at)):
             return current.value
         try:
-            if self._failure is not failure:  # of the thread that held the lock
-                raise copy.copy(self._failure) from self._failure.__cause__
             current = self._current
-            if not current.is_valid_until(current.renew_at):
-                current = self._current = self._renew()
+            if self._is_due(current):
+                if self._failures != failures:  # of the thread that held the lock
+                    raise copy.copy(self._failure) from self._failure.__cause__
+                current = self._renew()
             return current.value
         finally:
             lock.release()
@@ -150,15 +151,23 @@ class AccessToken(AuthBase):
 
     def _renew(self) -> "_Token":
         try:
-            return self._fetch()
+            self._current = token = self._fetch()
+            return token
         except TokenError as error:
             current = self._current  # or what discard() has left
             if not current.is_valid_until(current.expires_at):
-                self._failure = error
+                self._failures += 1
+                # A copy, without the traceback and all that it keeps alive.
+                self._failure = copy.copy(error)
+                self._failure.__cause__ = error.__cause__
                 raise
             # Not every request should wait for ZITADEL, or ask it in vain.
-            retry_at = min(time.time() + RETRY_SECONDS, current.expires_at)
-            return current._replace(renew_at=retry_at)
+            self._retry_at = time.time() + RETRY_SECONDS
+            return current
+
+    def _is_due(self, token: "_Token") -> bool:
+        renew_at = max(token.renew_at, self._retry_at)
+        return not token.is_valid_until(min(renew_at, token.expires_at))
 
     def _fetch(self) -> "_Token":
         asked_at = time.time()
@@ -174,6 +183,8 @@ class AccessToken(AuthBase):
             # leaves the body unread until its size is checked.
             with adapter.send(request.prepare(), **self._options) as response:
                 answer = _json_object(response, deadline)
+                # What keeps or logs an error must not find the credentials in it.
+                del response.request
         except (OSError, ValueError, HTTPError) as error:  # requests doesn't wrap all
             cause = _cause(error)
             # Others may quote what was sent.
@@ -251,4 +262,5 @@ def _was_cut_off(error: BaseException) -> bool:
     is_end = getattr(error, "reason", "") == "UNEXPECTED_EOF_WHILE_READING"
     # Not every ConnectionError, since one may also be refused.
     ends = (BrokenPipeError, ConnectionAbortedError, ConnectionResetError)
-    return is_end or isinstance(error, (*ends, ssl.SSLEOFError))
+    tls_ends = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    return is_end or isinstance(error, (*ends, *tls_ends))

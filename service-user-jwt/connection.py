@@ -145,7 +145,8 @@ def _tls_problem(error: ssl.SSLError, url: str, via: str, setting: str) -> str:
         fix = "write http://" if is_loopback(url) else "check the address and its port"
         return f"{url} doesn't speak https{via} ({reason}): {fix} in {setting}."
     # For an end without notice, OpenSSL 3.5 and newer has only this reason.
-    if isinstance(error, ssl.SSLEOFError) or reason == "UNEXPECTED_EOF_WHILE_READING":
+    ends = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    if isinstance(error, ends) or reason == "UNEXPECTED_EOF_WHILE_READING":
         return (
             f"{url} ended the connection{via} instead of answering ({reason}): try "
             f"again, and check the address in {setting}."

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
+import re
 import select
 import signal
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -241,6 +244,29 @@ def test_a_token_discarded_during_a_failing_renewal_is_not_used_again(
     with pytest.raises(TokenError):
         token.token()
     assert token.expires_at == 0
+
+
+def test_an_error_keeps_none_of_the_earlier_ones_alive(
+    token: AccessToken, upstream: Upstream
+) -> None:
+    upstream.answer(REFUSED, 400)
+    errors: list[weakref.ref[TokenError]] = []
+    for _ in range(3):
+        try:
+            token.token()
+        except TokenError as error:
+            errors.append(weakref.ref(error))
+    gc.collect()
+    assert [error() for error in errors] == [None] * 3
+
+
+def test_a_pickled_error_contains_no_credentials(token: AccessToken, upstream: Upstream) -> None:
+    upstream.answer(REFUSED, 400)
+    with pytest.raises(TokenError) as raised:
+        token.token()
+    pickled = pickle.dumps(raised.value)
+    assert pickle.loads(pickled).error == "invalid_request"
+    assert not re.search(rb"s3cret|Basic |assertion", pickled)
 
 
 def test_the_cause_of_an_error_is_reachable(token: AccessToken, upstream: Upstream) -> None:

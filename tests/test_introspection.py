@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -296,12 +297,22 @@ def test_cookies_are_not_kept(
     assert len(introspection._connections.session.cookies) == 0
 
 
-def test_while_zitadel_is_silent_one_caller_at_a_time_waits_for_it(upstream: Upstream) -> None:
+def only_headers(write: Callable[[bytes], Any]) -> None:
+    write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+    time.sleep(1)
+
+
+@pytest.mark.parametrize(
+    "silence", [{"delay": 1}, {"stream": only_headers}], ids=["at once", "after the headers"]
+)
+def test_while_zitadel_is_silent_one_caller_at_a_time_waits_for_it(
+    silence: dict[str, Any], upstream: Upstream
+) -> None:
     basic = HTTPBasicAuth("id", "s3cret")
     introspection = TokenIntrospection(upstream.url, basic, timeout=(0.3, 0.5))
     app = application(ZitadelIntrospectTokenValidator(introspection))
     with serving(app) as base_url, ThreadPoolExecutor(20) as threads:
-        upstream.answer(active(), delay=1)
+        upstream.answer(active(), **silence)
         burst = [threads.submit(send, base_url, "/", TOKEN) for _ in range(10)]
         assert {call.result()[0] for call in burst} == {503}
         assert len(upstream.forms) == 10  # until then, an ordinary burst
