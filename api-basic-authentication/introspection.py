@@ -134,8 +134,8 @@ class TokenIntrospection:
                 claims = _json_object(response, deadline) if is_ok else {}
         except (OSError, ValueError, HTTPError) as error:  # requests doesn't wrap all
             cause = _cause(error)
-            is_silent = isinstance(cause, (requests.Timeout, TimeoutError))
-            self._timeouts = self._timeouts + 1 if is_silent else 0
+            if isinstance(cause, (requests.Timeout, TimeoutError)):
+                self._timeouts += 1
             # Others may quote what was sent.
             words = f": {cause}" if isinstance(cause, OSError) else ""
             reason = f"{type(error).__name__}{words} at {self._where}"

@@ -119,6 +119,7 @@ class AccessToken(AuthBase):
 
     def token(self) -> str:
         """Return an access token that is valid for a while longer; raise TokenError."""
+        # A count, since an error kept here would keep all earlier ones alive.
         current, failures = self._current, self._failures
         if not self._is_due(current):
             return current.value

@@ -246,18 +246,22 @@ def test_a_token_discarded_during_a_failing_renewal_is_not_used_again(
     assert token.expires_at == 0
 
 
+@pytest.mark.parametrize("answers", [True, False], ids=["rejected", "unreachable"])
 def test_an_error_keeps_none_of_the_earlier_ones_alive(
-    token: AccessToken, upstream: Upstream
+    answers: bool, token: AccessToken, upstream: Upstream
 ) -> None:
     upstream.answer(REFUSED, 400)
-    errors: list[weakref.ref[TokenError]] = []
+    if not answers:
+        upstream.stop()
+    errors: list[weakref.ref[BaseException]] = []
     for _ in range(3):
         try:
             token.token()
         except TokenError as error:
-            errors.append(weakref.ref(error))
+            errors.append(weakref.ref(error.__cause__ or error))
     gc.collect()
-    assert [error() for error in errors] == [None] * 3
+    alive = [error() is not None for error in errors]
+    assert alive == [False, False, not answers]  # the last cause, for all who wait
 
 
 def test_a_pickled_error_contains_no_credentials(token: AccessToken, upstream: Upstream) -> None:

@@ -81,7 +81,7 @@ def test_a_client_names_the_proxy_that_failed_on_the_way_to_the_api(
 def test_the_password_in_a_malformed_proxy_address_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("http_proxy", f"http://{CREDENTIALS}@[::")
+    monkeypatch.setenv("http_proxy", f"http://{CREDENTIALS}@x:99999")
     url, basic = "http://zitadel.example/", HTTPBasicAuth("id", "s3cret")
     with pytest.raises(IntrospectionUnavailableError, match="InvalidURL") as unavailable:
         TokenIntrospection(url, basic).introspect("abc")
