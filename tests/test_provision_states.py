@@ -113,7 +113,7 @@ def test_another_role_extends_the_assignments(freshly_provisioned: tuple[Setup, 
         "editor",
         "read:messages",
     }
-    assert "403" not in output  # as the accounts still have the role of the sample's route
+    assert "answer 403" not in output  # as the accounts still have the role of the sample's route
     assert lines(setup.run("--role", "editor"), "extended") == []
 
 
