@@ -48,7 +48,7 @@ class TokenIntrospection:
         client_authentication: how this API authenticates there, for requests' `auth=`.
         host_header: ZITADEL's own domain, if `url` is an internal address.
         timeout: seconds to connect to each of ZITADEL's addresses, and seconds that it
-            may be silent. Their sum is about how long the whole answer may take.
+            may be silent. Their sum is about how long the answer's body may take.
         max_concurrent: how many introspections may be under way; further ones fail
             immediately. Set below the server's number of threads, it leaves threads for
             other routes while ZITADEL is slow.

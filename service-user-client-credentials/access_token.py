@@ -64,7 +64,7 @@ class AccessToken(AuthBase):
         token_url: ZITADEL's token endpoint.
         host_header: ZITADEL's own domain, if `token_url` is an internal address.
         timeout: seconds to connect to each of ZITADEL's addresses, and seconds that it
-            may be silent. Their sum is about how long the whole answer may take.
+            may be silent. Their sum is about how long the answer's body may take.
 
     Raises:
         ValueError: `token_url` is not an http or https address without credentials.
