@@ -136,6 +136,16 @@ def test_http_is_suggested_only_where_http_was_answered() -> None:
     assert "doesn't speak https" in told and "write http:// in ZITADEL_DOMAIN" in told
 
 
+def test_http_is_suggested_only_on_this_machine() -> None:
+    with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        url = f"https://127.0.0.1:{port}"
+        with pytest.raises(requests.exceptions.SSLError) as raised:
+            connection.session_for(url).get(url, timeout=5)
+    told = connection.explanation(raised.value, "https://example.com", "ZITADEL_DOMAIN in .env")
+    assert "doesn't speak https" in told and "check the address and its port in" in told
+    assert "http://" not in told
+
+
 def test_a_tls_alert_never_suggests_dropping_encryption() -> None:
     handshake_failure = b"\x15\x03\x03\x00\x02\x02\x28"
     with answering(handshake_failure) as port:

@@ -102,6 +102,17 @@ def test_another_users_env_file_above_is_ignored(kind: str, tmp_path: Path) -> N
     assert shown(folder) == ""
 
 
+def test_an_unreadable_env_file_above_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copy_folder("service-user-client-credentials", tmp_path)
+    (tmp_path / ".env").write_text("CLIENT_SECRET=above\n")
+    monkeypatch.setattr(os, "access", lambda *arguments: False)  # root may read any file
+    loaded = settings.load(folder)
+    assert loaded.get("CLIENT_SECRET") == ""
+    assert "you have no permission to read it" in loaded.source("CLIENT_SECRET")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
 @pytest.mark.parametrize("tail", ["", "${ZITADEL_INTROSPECTION_URL}", "${HOME}"])
 @pytest.mark.parametrize("name", [".env", ".flaskenv"])
