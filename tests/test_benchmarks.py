@@ -43,7 +43,7 @@ def test_the_table_has_every_row_the_counts_are_right_and_each_goal_is_met_or_mi
             expected.append((name, transport, "10", "10", str(10 * signatures)))
     assert found == expected
 
-    row = re.compile(r" *(\d+) +(one|distinct) +(nothing|coalescing|a cache) .* ([0-9.]+)")
+    row = re.compile(r" *(\d+) +(one|quick|distinct) +(nothing|coalescing|a cache) .* ([0-9.]+)")
     asked = {match.groups()[:3]: float(match[4]) for match in map(row.fullmatch, printed) if match}
     assert len(asked) == 18
     assert {share for (_, tokens, _), share in asked.items() if tokens == "distinct"} == {1}
