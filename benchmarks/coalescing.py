@@ -1,7 +1,7 @@
 """Measure how requests that wait with the same token share introspections: a part of run.py.
 
-The introspection endpoint takes 5 ms for each, but for the token called quick only its CPU time. The
-API has one worker with 16 threads.
+The introspection endpoint takes 5 ms for each, but for the token called quick only its CPU time.
+The API has one worker with 16 threads.
 """
 
 from __future__ import annotations

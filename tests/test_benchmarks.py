@@ -45,7 +45,7 @@ def test_the_table_has_every_row_the_counts_are_right_and_each_goal_is_met_or_mi
 
     row = re.compile(r" *(\d+) +(one|quick|distinct) +(nothing|coalescing|a cache) .* ([0-9.]+)")
     asked = {match.groups()[:3]: float(match[4]) for match in map(row.fullmatch, printed) if match}
-    assert len(asked) == 18
+    assert len(asked) == 27
     assert {share for (_, tokens, _), share in asked.items() if tokens == "distinct"} == {1}
     assert {share for (*_, name), share in asked.items() if name == "nothing"} == {1}
     assert asked["16", "one", "coalescing"] < asked["4", "one", "coalescing"] < 1
