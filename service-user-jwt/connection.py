@@ -74,10 +74,12 @@ def explanation(error: Exception, url: str, setting: str) -> str:
     via, cause = through_proxy(url), _cause(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return _certificate_problem(cause, f"{url}{via}")
-    if getattr(cause, "library", "") == "X509" or "invalid path" in str(cause):
+    is_no_file = type(cause) is OSError and "invalid path" in str(cause)
+    if getattr(cause, "library", "") == "X509" or is_no_file:
+        variable = _certificate_variable() or "REQUESTS_CA_BUNDLE"
         return (
-            f"{_certificate_variable()} doesn't name a file with certificates: correct "
-            "or remove this variable."
+            f"{variable} doesn't name a file with certificates: correct or remove this "
+            "variable."
         )
     if isinstance(cause, ssl.SSLError):
         return _tls_problem(cause, url, via, setting)

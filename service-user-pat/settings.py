@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,17 +78,23 @@ def read(file: Path) -> Values:
 
 def distrust(file: Path) -> str:
     """Return why a file outside of this folder must not be used, "" if it may be."""
-    if not os.path.lexists(file):
+    # Looked at once, since somebody may be exchanging it.
+    try:
+        target, link = file.stat(), file.lstat()
+    except FileNotFoundError:
         return ""
-    if not os.path.isfile(file):
+    except OSError as error:
+        return f"it can't be read ({type(error).__name__})"
+
+    if not stat.S_ISREG(target.st_mode):
         return "it isn't a regular file"
     if not os.access(file, os.R_OK):
         return "you have no permission to read it"
     if not hasattr(os, "getuid"):  # Windows
         return ""
-    if not {file.stat().st_uid, file.lstat().st_uid} <= {0, os.getuid()}:
+    if not {target.st_uid, link.st_uid} <= {0, os.getuid()}:
         return "it belongs to another user"
-    return "other users can change it" if file.stat().st_mode & 0o022 else ""
+    return "other users can change it" if target.st_mode & 0o022 else ""
 
 
 class Settings:
