@@ -88,6 +88,8 @@ class CachedIntrospection:
             value = self._store.get(key)
             if value is None:
                 return None
+            if not isinstance(value, str):
+                raise TypeError
             claims: dict[str, Any] = json.loads(value)
             age = time.time() - claims.pop(ASKED_AT)
         except Exception as error:  # noqa: BLE001 - every store raises its own

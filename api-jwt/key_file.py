@@ -49,7 +49,7 @@ def read(settings: Settings, name: str, kind: str) -> dict[str, str]:
 
     # Dates in RFC 3339 and UTC sort as text.
     now = datetime.now(timezone.utc).isoformat()
-    if str(content.get("expirationDate", "9999")) < now:
+    if str(content.get("expirationDate") or "9999") < now:
         problem = f"{where}has expired according to this machine's clock"
         raise settings.error(name, problem, "create a new key in ZITADEL and set it")
 

@@ -17,8 +17,7 @@ from requests.auth import HTTPBasicAuth
 from introspection import TokenIntrospection
 from introspection_cache import CachedIntrospection
 from servers import TOKEN, Upstream, active, send, serving
-from stores import Authentication as Authentication  # test_recipes.py imports it from here
-from stores import Broken, Fixed, Memory
+from stores import Authentication, Broken, Fixed, Memory
 from validator import ZitadelIntrospectTokenValidator, current_token
 
 SECRET = "abc.DEF"
@@ -191,6 +190,7 @@ def kept(**changes: Any) -> str:
 LIES: dict[str, Callable[[], Any]] = {
     "dead": lambda: Broken(ConnectionError("abc.DEF")),
     "out of memory": lambda: Broken(MemoryError()),
+    "bytes": lambda: Fixed(kept().encode()),
     "a dictionary": lambda: Fixed(json.loads(kept())),
     "a truth": lambda: Fixed(True),
     "a number": lambda: Fixed(0),
@@ -223,7 +223,7 @@ def test_after_a_store_fails_or_returns_something_invalid_zitadel_is_asked(
         assert send(base_url, "/editor", TOKEN)[0] == expected
     assert len(upstream.forms) == 1
     assert SECRET not in caplog.text
-    if lie in ("dead", "out of memory", "a dictionary", "garbage"):
+    if lie in ("dead", "out of memory", "bytes", "a dictionary", "garbage"):
         assert "The introspection cache failed" in caplog.text
 
 

@@ -79,6 +79,11 @@ def test_an_expired_key_is_reported(end: str, tmp_path: Path) -> None:
     assert_one_sentence(ended, "expired", "client-key-file.json", "CLIENT_PRIVATE_KEY_FILE_PATH")
 
 
+@pytest.mark.parametrize("end", ["", None, "9999-12-31T23:59:59Z"])
+def test_a_key_without_an_expiry_is_accepted(end: object) -> None:
+    assert read(json.dumps(KEY_CONTENT["api-jwt"] | {"expirationDate": end}))["keyId"] == "1"
+
+
 @pytest.mark.parametrize("name", KEY_FILES)
 @pytest.mark.parametrize(
     "change",

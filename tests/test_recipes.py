@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,11 +30,12 @@ import introspection
 import validator
 from instance import Suite
 from pages import snippet
-from programs import ROOT, environment, run, running_api
+from programs import ROOT, run, running_api
 from servers import ROLES, TOKEN, Upstream, active, bearer, send, serving
 from stores import Authentication
 from validator import ZitadelIntrospectTokenValidator
 
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 COPIED = ("validator.py", "introspection.py", "client_authentication.py")
 
 
@@ -102,14 +101,7 @@ def test_an_app_is_tested_with_a_fake_and_with_responses(tmp_path: Path) -> None
         shutil.copy(ROOT / "api-basic-authentication" / file, tmp_path)
     (tmp_path / "server.py").write_text(snippet("app"))
     (tmp_path / "test_server.py").write_text(f"{snippet('fake')}\n\n{snippet('responses')}\n")
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_server.py"],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    ended = run(tmp_path, *PYTEST, "test_server.py")
     assert ended.returncode == 0 and "4 passed" in ended.stdout, ended.stdout
 
 
@@ -140,14 +132,7 @@ def test_an_app_factory_binds_late(suite: Suite, tmp_path: Path) -> None:
     )
 
     (tmp_path / "test_messages.py").write_text(snippet("factory_test"))
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_messages.py"],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    ended = run(tmp_path, *PYTEST, "test_messages.py")
     assert ended.returncode == 0 and "2 passed" in ended.stdout, ended.stdout
 
 
@@ -188,12 +173,17 @@ def openapi(page: Page, path: str) -> dict[str, Any]:
     return document
 
 
+SMOREST = {
+    "API_TITLE": "t",
+    "API_VERSION": "1",
+    "OPENAPI_VERSION": "3.0.3",
+    "OPENAPI_URL_PREFIX": "/",
+}
 BEARER = {"bearer": {"type": "http", "scheme": "bearer"}}
 
 
 def test_flask_smorests_document_has_the_bearer_scheme(page: Page) -> None:
-    page.app.config |= {"API_TITLE": "t", "API_VERSION": "1", "OPENAPI_VERSION": "3.0.3"}
-    page.app.config |= {"OPENAPI_URL_PREFIX": "/"}
+    page.app.config |= SMOREST
     page.run(snippet("smorest"))
     flask_smorest.Api(page.app)
     document = openapi(page, "/openapi.json")
@@ -226,7 +216,7 @@ class Note(apiflask.Schema):
 @pytest.mark.parametrize(("above", "status"), [(True, 401), (False, 422)])
 def test_the_decorator_is_above_smorests_arguments(above: bool, status: int, page: Page) -> None:
     app, require_auth = page.app, page.names["require_auth"]
-    app.config |= {"API_TITLE": "t", "API_VERSION": "1", "OPENAPI_VERSION": "3.0.3"}
+    app.config |= SMOREST
     blueprint = flask_smorest.Blueprint("notes", __name__)
     decorators = [blueprint.arguments(Note), require_auth("editor")]
     view = lambda note: note  # noqa: E731
