@@ -198,6 +198,8 @@ class Settings:
             sent = requests.Request("GET", value).prepare().url
             url = urlsplit(str(sent).rstrip("/"))
             (url.hostname or "").encode("idna")  # rejects what no resolver finds
+            if urlsplit(value).port == 0:  # which requests drops
+                raise ValueError
         except ValueError:
             url = urlsplit("")
 

@@ -252,6 +252,7 @@ def test_the_env_file_above_is_named_if_it_is_the_only_one(tmp_path: Path) -> No
         ("https://", "address"),
         ("ftp://example.com", "address"),
         ("https://exam ple.com", "address"),
+        ("https://example.com:0", "address"),
         ("https://example.com:99999", "address"),
         ("https://user@example.com", "address"),
         ("https://[", "address"),
