@@ -8,9 +8,10 @@ import re
 import ssl
 import threading
 import time
+from contextlib import suppress
 from email.utils import formatdate
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import requests
@@ -21,6 +22,7 @@ from urllib3.exceptions import HTTPError
 
 MAX_BYTES = 1_000_000
 SILENT_AFTER = 3  # timeouts in a row
+ENDS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 LOOPBACK = re.compile(r"(.+\.)?localhost\.?|127(\.\d+){1,3}|::1")
 
 
@@ -49,9 +51,8 @@ class TokenIntrospection:
         host_header: ZITADEL's own domain, if `url` is an internal address.
         timeout: seconds to connect to each of ZITADEL's addresses, and seconds that it
             may be silent. Their sum is about how long the answer's body may take.
-        max_concurrent: how many introspections may be under way; further ones fail
-            immediately. Set below the server's number of threads, it leaves threads for
-            other routes while ZITADEL is slow.
+        max_concurrent: how many introspections may be under way; more fail immediately.
+            Below the server's number of threads, other routes keep some threads.
 
     Raises:
         ValueError: `url` is not an http or https address without credentials.
@@ -74,32 +75,25 @@ class TokenIntrospection:
         self.url = url
         self.client_authentication = client_authentication
         self.headers = {"Host": host_header} if host_header else {}
-        # The certificate is for ZITADEL's own domain, not for an internal address.
-        self._domain = urlsplit(f"//{host_header}").hostname if host_header else None
-        self._max_concurrent = max_concurrent
-
         # Only the token differs: preparing the rest once saves a third of the CPU time.
         headers = {**self.headers, "Content-Type": "application/x-www-form-urlencoded"}
-        self._request = requests.Request(
-            "POST", url, headers=headers, hooks={"response": _close_unless_200}
-        ).prepare()
+        self._request = requests.Request("POST", url, headers).prepare()
 
         # The environment is read here, since reading it for each request is expensive.
         # Without `stream`, a body would be read whole before its size is checked.
         environment = requests.Session().merge_environment_settings(
             url, proxies={}, stream=True, verify=None, cert=None
         )
-        unchanging = {"timeout": timeout, "allow_redirects": False}
-        self._options: dict[str, Any] = {**environment, **unchanging}
         # What is meant for this machine must not leave it through a proxy.
         if LOOPBACK.fullmatch(address.hostname or ""):
-            self._options["proxies"] = {}
-        self._where = url
-        if proxy := select_proxy(url, self._options["proxies"]):
-            self._where += f" through the proxy {proxy.rpartition('@')[2]}"
+            environment["proxies"] = {}
+        self._options: dict[str, Any] = {**environment, "timeout": timeout}
+        proxy = (select_proxy(url, environment["proxies"]) or "").rpartition("@")[2]
+        self._where = f"{url} through the proxy {proxy}" if proxy else url
 
         self._timeouts = 0
-        self._connections = self._connect()
+        self._max_concurrent = max_concurrent
+        self._session = _Session(max_concurrent, self.headers)
 
     @property
     def identity(self) -> str:
@@ -108,30 +102,25 @@ class TokenIntrospection:
         return json.dumps([self.url, self.headers, client_id]) if client_id else ""
 
     def introspect(self, token: str) -> dict[str, Any]:
-        """Return ZITADEL's answer about the token (RFC 7662, section 2.2).
-
-        Raises:
-            IntrospectionUnavailableError: ZITADEL can't answer at the moment.
-            IntrospectionRejectedError: ZITADEL rejects this API's own request.
-        """
+        """Return ZITADEL's answer (RFC 7662, section 2.2); raise IntrospectionError."""
         # With its parent's connections, a forked process would get the answers to
         # others' tokens, and its parent's threads never give their slots back here.
-        if self._connections.process != os.getpid():
-            self._connections = self._connect()
-        _, session, slots, probe = self._connections
+        if self._session.process != os.getpid():
+            self._session = _Session(self._max_concurrent, self.headers)
+        session = self._session
+        slots, count = session.slots, self._max_concurrent
         # While ZITADEL is silent, one caller at a time finds out when it is back; more
         # would occupy every thread.
         if self._timeouts >= SILENT_AFTER:
-            slots = probe
+            slots, count = session.probe, 1
 
-        deadline = time.monotonic() + sum(self._options["timeout"])
         if not slots.acquire(blocking=False):
-            count = 1 if slots is probe else self._max_concurrent
             raise IntrospectionUnavailableError(f"{count} requests are under way")
+        deadline = time.monotonic() + sum(self._options["timeout"])
         try:
             with self._send(session, token) as response:
                 is_ok = response.status_code == 200
-                claims = _json_object(response, deadline) if is_ok else {}
+                claims = _json_object(response, deadline) if is_ok else None
         except (OSError, ValueError, HTTPError) as error:  # requests doesn't wrap all
             cause = _cause(error)
             if isinstance(cause, (requests.Timeout, TimeoutError)):
@@ -144,20 +133,23 @@ class TokenIntrospection:
             slots.release()
 
         self._timeouts = 0
-        if is_ok:
-            return claims
-        raise _error(response, self._where)
+        if claims is None:
+            raise _error(response, self._where)
+        return claims
 
-    def _send(self, session: requests.Session, token: str) -> requests.Response:
+    def _send(self, session: "_Session", token: str) -> requests.Response:
         request = self._request.copy()
         # As text, since requests takes a tenth of the CPU time to encode a form.
         request.prepare_body(urlencode({"token": token}), None)
         request.prepare_auth(self.client_authentication)
-
         try:
             return session.send(request, **self._options)
         except requests.ConnectionError as error:
-            if not _was_cut_off(_cause(error)):
+            cause = _cause(error)
+            # For an end without notice, OpenSSL 3.5 and newer has only this reason.
+            is_end = getattr(cause, "reason", "") == "UNEXPECTED_EOF_WHILE_READING"
+            is_refused = isinstance(cause, ConnectionRefusedError)
+            if is_refused or not (is_end or isinstance(cause, ENDS)):
                 raise
 
         # ZITADEL may close an idle connection just as it is reused. The others in the
@@ -165,32 +157,26 @@ class TokenIntrospection:
         session.close()
         return session.send(request, **self._options)
 
-    def _connect(self) -> "_Connections":
-        session = requests.Session()
-        # Nothing sends cookies back; kept, they would fill the memory.
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        # A pool smaller than the number of threads closes connections after each use.
-        adapter = HTTPAdapter(pool_maxsize=self._max_concurrent)
-        adapter.poolmanager.connection_pool_kw["server_hostname"] = self._domain
-        session.mount(f"{urlsplit(self.url).scheme}://", adapter)
 
-        slots, probe = map(threading.Semaphore, (self._max_concurrent, 1))
-        return _Connections(os.getpid(), session, slots, probe)
-
-
-class _Connections(NamedTuple):
+class _Session(requests.Session):
     """What a process owns: built whole, since its threads may arrive together."""
 
-    process: int
-    session: requests.Session
-    slots: threading.Semaphore
-    probe: threading.Semaphore
+    def __init__(self, size: int, headers: dict[str, str]) -> None:
+        super().__init__()
+        self.process = os.getpid()
+        self.slots, self.probe = map(threading.Semaphore, (size, 1))
+        # Nothing sends cookies back; kept, they would fill the memory.
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        # A pool smaller than the number of threads closes connections after each use.
+        adapter = HTTPAdapter(pool_maxsize=size)
+        # The certificate is for ZITADEL's own domain, not for an internal address.
+        domain = urlsplit(f"//{headers.get('Host', '')}").hostname
+        adapter.poolmanager.connection_pool_kw["server_hostname"] = domain
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
 
-
-def _close_unless_200(response: requests.Response, **_: Any) -> None:
-    # Otherwise requests reads a redirect's body, whatever its size.
-    if response.status_code != 200:
-        response.close()
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Follow no redirect, nor read its body, whatever its size."""
 
 
 def _json_object(response: requests.Response, deadline: float) -> dict[str, Any]:
@@ -204,13 +190,10 @@ def _json_object(response: requests.Response, deadline: float) -> dict[str, Any]
         if time.monotonic() > deadline:
             raise requests.Timeout("timed out")
 
-    try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        raise requests.RequestException("no JSON object")
-    return answer
+    with suppress(ValueError, RecursionError):
+        if isinstance(answer := json.loads(content), dict):
+            return answer
+    raise requests.RequestException("no JSON object")
 
 
 def _error(response: requests.Response, where: str) -> IntrospectionError:
@@ -235,12 +218,3 @@ def _cause(error: BaseException) -> BaseException:
         if isinstance(inner, BaseException):
             return _cause(inner)
     return error
-
-
-def _was_cut_off(error: BaseException) -> bool:
-    # For an end without notice, OpenSSL 3.5 and newer has only this reason.
-    is_end = getattr(error, "reason", "") == "UNEXPECTED_EOF_WHILE_READING"
-    # Not every ConnectionError, since one may also be refused.
-    ends = (BrokenPipeError, ConnectionAbortedError, ConnectionResetError)
-    tls_ends = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
-    return is_end or isinstance(error, (*ends, *tls_ends))

@@ -9,7 +9,7 @@ import re
 import ssl
 import threading
 import time
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import requests
@@ -26,31 +26,16 @@ AWAY = (requests.ConnectionError, requests.Timeout, HTTPError)
 
 
 class TokenError(requests.RequestException):
-    """ZITADEL issued no access token; the message says what happened.
+    """ZITADEL issued no access token; the message says what happened."""
 
-    Attributes:
-        status: the HTTP status of ZITADEL's answer, None without an answer.
-        error: the error code in it (RFC 6749, section 5.2), None without one.
-        description: the `error_description` in it, None without one.
-        temporary: True if a later try may succeed, since ZITADEL is away; False if
-            somebody has to do something, for example because a key was revoked.
-    """
+    status: int | None = None  # the HTTP status of ZITADEL's answer, if there is one
+    error: str | None = None  # the error code in it (RFC 6749, section 5.2)
+    description: str | None = None  # the `error_description` in it
+    temporary: bool = False  # False if a later try won't help, as with a revoked key
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        error: str | None = None,
-        description: str | None = None,
-        temporary: bool = False,
-        response: requests.Response | None = None,
-    ) -> None:
-        super().__init__(message, response=response)
-        self.status = status
-        self.error = error
-        self.description = description
-        self.temporary = temporary
+    def __init__(self, message: str, **attributes: Any) -> None:
+        super().__init__(message, response=attributes.get("response"))
+        vars(self).update(attributes)
 
 
 class AccessToken(AuthBase):
@@ -84,23 +69,19 @@ class AccessToken(AuthBase):
 
         self.token_url = token_url
         self._headers = {"Host": host_header} if host_header else {}
-        # The certificate is for ZITADEL's own domain, not for an internal address.
-        self._domain = urlsplit(f"//{host_header}").hostname if host_header else None
-
         environment = requests.Session().merge_environment_settings(
             token_url, proxies={}, stream=None, verify=None, cert=None
         )
-        self._options: dict[str, Any] = {**environment, "timeout": timeout}
         # What is meant for this machine must not leave it through a proxy.
         if LOOPBACK.fullmatch(address.hostname or ""):
-            self._options["proxies"] = {}
-        self._where = token_url
-        if proxy := select_proxy(token_url, self._options["proxies"]):
-            self._where += f" through the proxy {proxy.rpartition('@')[2]}"
+            environment["proxies"] = {}
+        self._options: dict[str, Any] = {**environment, "timeout": timeout}
+        proxy = select_proxy(token_url, environment["proxies"])
+        via = f" through the proxy {proxy.rpartition('@')[2]}" if proxy else ""
+        self._where = token_url + via
 
+        self._current = _Token()
         self._locks: dict[int, threading.Lock] = {}
-        self._current = _Token("", 0, 0, 0)
-        self._retry_at = 0.0
         self._failures, self._failure = 0, TokenError("")
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -121,7 +102,7 @@ class AccessToken(AuthBase):
         """Return an access token that is valid for a while longer; raise TokenError."""
         # A count, since an error kept here would keep all earlier ones alive.
         current, failures = self._current, self._failures
-        if not self._is_due(current):
+        if current.is_valid_until(current.renew_at):
             return current.value
 
         # A lock that a thread holds during a fork stays locked in the child.
@@ -130,11 +111,11 @@ class AccessToken(AuthBase):
             return current.value
         try:
             current = self._current
-            if self._is_due(current):
-                if self._failures != failures:  # of the thread that held the lock
-                    raise copy.copy(self._failure) from self._failure.__cause__
-                current = self._renew()
-            return current.value
+            if current.is_valid_until(current.renew_at):
+                return current.value
+            if self._failures != failures:  # of the thread that held the lock
+                raise copy.copy(self._failure) from self._failure.__cause__
+            return self._renew()
         finally:
             lock.release()
 
@@ -144,96 +125,84 @@ class AccessToken(AuthBase):
         With the rejected `token`, one that another thread has fetched since is kept.
         """
         if token in (None, self._current.value):
-            self._current = _Token("", 0, 0, 0)
+            self._current = _Token()
 
     def grant(self) -> tuple[dict[str, str], AuthBase | None]:
         """Return the token request's form, and its client authentication or None."""
         raise NotImplementedError
 
-    def _renew(self) -> "_Token":
+    def _renew(self) -> str:
         try:
             self._current = token = self._fetch()
-            return token
         except TokenError as error:
-            current = self._current  # or what discard() has left
-            if not current.is_valid_until(current.expires_at):
-                self._failures += 1
+            token = self._current  # or what discard() has left
+            if not token.is_valid_until(token.expires_at):
                 # A copy, without the traceback and all that it keeps alive.
-                self._failure = copy.copy(error)
+                self._failures, self._failure = self._failures + 1, copy.copy(error)
                 self._failure.__cause__ = error.__cause__
                 raise
             # Not every request should wait for ZITADEL, or ask it in vain.
-            self._retry_at = time.time() + RETRY_SECONDS
-            return current
-
-    def _is_due(self, token: "_Token") -> bool:
-        renew_at = max(token.renew_at, self._retry_at)
-        return not token.is_valid_until(min(renew_at, token.expires_at))
+            token.renew_at = min(time.time() + RETRY_SECONDS, token.expires_at)
+        return token.value
 
     def _fetch(self) -> "_Token":
         asked_at = time.time()
-        deadline = time.monotonic() + sum(self._options["timeout"])
+        # Unlike a session, it reads no ~/.netrc, follows no redirect, and leaves a body
+        # unread until its size is checked.
         adapter = HTTPAdapter()
-        adapter.poolmanager.connection_pool_kw["server_hostname"] = self._domain
+        # The certificate is for ZITADEL's own domain, not for an internal address.
+        domain = urlsplit(f"//{self._headers.get('Host', '')}").hostname
+        adapter.poolmanager.connection_pool_kw["server_hostname"] = domain
         try:
-            form, auth = self.grant()
-            request = requests.Request(
-                "POST", self.token_url, self._headers, data=form, auth=auth
-            )
-            # Unlike a session, an adapter reads no ~/.netrc, follows no redirect, and
-            # leaves the body unread until its size is checked.
+            request = requests.Request("POST", self.token_url, self._headers)
+            request.data, request.auth = self.grant()
             with adapter.send(request.prepare(), **self._options) as response:
-                answer = _json_object(response, deadline)
-                # What keeps or logs an error must not find the credentials in it.
-                del response.request
+                answer = _json_object(response, sum(self._options["timeout"]))
+            # What keeps or logs an error must not find the credentials in it.
+            del response.request
         except (OSError, ValueError, HTTPError) as error:  # requests doesn't wrap all
             cause = _cause(error)
             # Others may quote what was sent.
             words = f": {cause}" if isinstance(cause, OSError) else ""
             message = f"{type(error).__name__}{words} at {self._where}"
-            is_refused = isinstance(cause, ssl.SSLError) and not _was_cut_off(cause)
-            is_temporary = isinstance(error, AWAY) and not is_refused
-            raise TokenError(message, temporary=is_temporary) from error
+            is_rejected = isinstance(cause, ssl.SSLCertVerificationError)
+            is_away = isinstance(error, AWAY) and not is_rejected
+            raise TokenError(message, temporary=is_away) from error
 
-        token: Any = answer.get("access_token")
-        lifetime: Any = answer.get("expires_in")
-        is_token = isinstance(token, str) and B64TOKEN.fullmatch(token)
+        texts = {name: text for name, text in answer.items() if isinstance(text, str)}
+        token, lifetime = texts.get("access_token", ""), answer.get("expires_in", 0)
         is_number = isinstance(lifetime, (int, float)) and 0 < lifetime < 1e9
-        if response.status_code == 200 and is_token and is_number:
-            expires_at = asked_at + lifetime
-            # After 90 % of its lifetime, at most a minute early.
-            renew_at = expires_at - min(60, lifetime / 10)
-            return _Token(token, asked_at, renew_at, expires_at)
-
         status = response.status_code
-        code, description = answer.get("error"), answer.get("error_description")
+        if status == 200 and B64TOKEN.fullmatch(token) and is_number:
+            return _Token(token, asked_at, lifetime)
+
+        description = texts.get("error_description")
         # ZITADEL 4.13 and older rejects an assertion with 500 and Errors.Internal.
         is_away = status >= 500 and description != "Errors.Internal"
         raise TokenError(
             f"status {status} from {self._where}",
             status=status,
-            error=code if isinstance(code, str) else None,
-            description=description if isinstance(description, str) else None,
+            error=texts.get("error"),
+            description=description,
             temporary=is_away or status in (408, 429),
             response=response,
         )
 
 
-class _Token(NamedTuple):
-    """A token and when it was asked for, is to be renewed, and expires."""
-
-    value: str
-    asked_at: float
-    renew_at: float
-    expires_at: float
+class _Token:
+    def __init__(self, value: str = "", asked_at: float = 0, lifetime: float = 0):
+        self.value, self.asked_at = value, asked_at
+        self.expires_at = asked_at + lifetime
+        # After 90 % of its lifetime, at most a minute early.
+        self.renew_at = self.expires_at - min(60, lifetime / 10)
 
     def is_valid_until(self, end: float) -> bool:
         # The lower bound forces renewal if the clock was set back.
         return self.asked_at <= time.time() < end
 
 
-def _json_object(response: requests.Response, deadline: float) -> dict[str, Any]:
-    content = bytearray()
+def _json_object(response: requests.Response, seconds: float) -> dict[str, Any]:
+    content, deadline = bytearray(), time.monotonic() + seconds
     # Return what has arrived, so that an answer that drips in meets the deadline.
     while part := response.raw.read1(8192, decode_content=True):
         content += part
@@ -244,9 +213,9 @@ def _json_object(response: requests.Response, deadline: float) -> dict[str, Any]
 
     try:
         answer = json.loads(content)
-        return answer if isinstance(answer, dict) else {}
     except (ValueError, RecursionError):
-        return {}
+        answer = None
+    return answer if isinstance(answer, dict) else {}
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -256,12 +225,3 @@ def _cause(error: BaseException) -> BaseException:
         if isinstance(inner, BaseException):
             return _cause(inner)
     return error
-
-
-def _was_cut_off(error: BaseException) -> bool:
-    # For an end without notice, OpenSSL 3.5 and newer has only this reason.
-    is_end = getattr(error, "reason", "") == "UNEXPECTED_EOF_WHILE_READING"
-    # Not every ConnectionError, since one may also be refused.
-    ends = (BrokenPipeError, ConnectionAbortedError, ConnectionResetError)
-    tls_ends = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
-    return is_end or isinstance(error, (*ends, *tls_ends))

@@ -31,7 +31,7 @@ def test_shared_files_are_identical(name: str, folders: tuple[str, ...]) -> None
     assert len(contents) == 1, f"The copies of {name} differ: run .ci/copy."
 
 
-def test_introspection_and_access_token_take_the_same_errors_for_a_connection_cut_off() -> None:
+def test_introspection_and_access_token_find_the_cause_of_an_error_in_the_same_way() -> None:
     files = ("api-jwt/introspection.py", "service-user-jwt/access_token.py")
     one, other = [(ROOT / file).read_text().partition("def _cause(") for file in files]
     assert one[1:] == other[1:] and one[1]
