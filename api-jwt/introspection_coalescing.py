@@ -44,37 +44,33 @@ class CoalescedIntrospection:
         self.identity = introspection.identity
         self._introspection = introspection
         self._limit = limit
-        self._shared = _Shared()
+        self._shared = _Shared(limit)
 
     def introspect(self, token: str) -> dict[str, Any]:
-        """Return the answer about the token. Raises what `introspection` raises.
+        """Return the answer about the token; raise what `introspection` raises.
 
-        Raises:
-            IntrospectionUnavailableError: `limit` callers are waiting already.
+        Raises IntrospectionUnavailableError, too, if `limit` callers are waiting.
         """
         # A forked process has none of the threads that its parent's callers wait for.
         if self._shared.process != os.getpid():
-            self._shared = _Shared()
+            self._shared = _Shared(self._limit)
         shared = self._shared
 
-        with shared.lock:
-            if shared.callers >= self._limit:
-                reason = f"{self._limit} callers are waiting"
-                raise IntrospectionUnavailableError(reason)
-            shared.callers += 1
-            latest = shared.latest.get(token)
-            if latest and not latest.sent_at:
-                question = latest
-                question.is_joined = True
-            else:
-                question = shared.latest[token] = _Question()
+        if not shared.slots.acquire(blocking=False):
+            raise IntrospectionUnavailableError(f"{self._limit} callers are waiting")
         try:
+            with shared.lock:
+                latest = shared.latest.get(token)
+                if latest and not latest.sent_at:
+                    question, latest.is_joined = latest, True
+                else:
+                    question = shared.latest[token] = _Question()
+
             if question is latest:
                 return self._join(token, question)
             return self._ask(shared, token, question, latest)
         finally:
-            with shared.lock:
-                shared.callers -= 1
+            shared.slots.release()
 
     def _ask(
         self,
@@ -131,8 +127,8 @@ class _Question:
 class _Shared:
     """What the threads of one process share."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
         self.process = os.getpid()
+        self.slots = threading.Semaphore(limit)
         self.lock = threading.Lock()
-        self.callers = 0
         self.latest: dict[str, _Question] = {}  # by token, until they end

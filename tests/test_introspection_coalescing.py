@@ -73,7 +73,8 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 def callers(introspection: CoalescedIntrospection, count: int) -> None:
     """Wait until so many callers are under way."""
-    until(lambda: introspection._shared.callers == count)
+    free = introspection._limit - count
+    until(lambda: introspection._shared.slots._value == free)
 
 
 def test_callers_join_the_question_that_has_not_been_sent(
