@@ -34,7 +34,7 @@ class TokenError(requests.RequestException):
     temporary: bool = False  # False if a later try won't help, as with a revoked key
 
     def __init__(self, message: str, **attributes: Any) -> None:
-        super().__init__(message, response=attributes.get("response"))
+        super().__init__(message)
         vars(self).update(attributes)
 
 

@@ -103,16 +103,16 @@ def test_a_clock_that_is_set_back_fetches_anew(
     assert token.token() == "t2"
 
 
-def together(token: AccessToken) -> list[str]:
+def together(token: AccessToken) -> list[str | TokenError]:
     """Return what so many threads get that ask for the token at the same moment."""
     barrier = threading.Barrier(THREADS)
 
-    def ask(_: int) -> str:
+    def ask(_: int) -> str | TokenError:
         barrier.wait()
         try:
             return token.token()
         except TokenError as error:
-            return str(error)
+            return error
 
     with ThreadPoolExecutor(THREADS) as threads:
         return list(threads.map(ask, range(THREADS)))
@@ -128,8 +128,9 @@ def test_all_waiting_threads_get_the_error_of_one_rejected_request(
     token: AccessToken, upstream: Upstream
 ) -> None:
     upstream.answer(REFUSED, 400, delay=0.2)
-    (sentence,) = set(together(token))
-    assert sentence == f"status 400 from {upstream.url}"
+    errors = together(token)
+    assert {str(error) for error in errors} == {f"status 400 from {upstream.url}"}
+    assert len({id(error) for error in errors}) == THREADS  # a traceback for each
     assert len(upstream.forms) == 1
 
     with pytest.raises(TokenError, match="status 400"):
@@ -138,6 +139,14 @@ def test_all_waiting_threads_get_the_error_of_one_rejected_request(
 
     upstream.answer(gives(upstream, 60))
     assert token.token() == "t3"
+
+
+def test_all_waiting_threads_get_the_cause_of_one_unanswered_request(
+    token: AccessToken, upstream: Upstream
+) -> None:
+    upstream.answer(stream=lambda _: time.sleep(0.2))  # and ends without an answer
+    causes = {error.__cause__ for error in together(token) if isinstance(error, TokenError)}
+    assert [type(cause) for cause in causes] == [requests.ConnectionError]
 
 
 def test_a_rejected_renewal_leaves_the_valid_token_in_use(
@@ -215,6 +224,15 @@ def test_a_slowly_sent_answer_has_a_deadline(upstream: Upstream) -> None:
     with pytest.raises(TokenError, match="timed out") as raised:
         token.token()
     assert time.monotonic() - began < 5 and raised.value.temporary
+
+
+def test_an_answer_that_ends_too_early_is_a_temporary_error(
+    token: AccessToken, upstream: Upstream
+) -> None:
+    upstream.answer(stream=lambda write: write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"))
+    with pytest.raises(TokenError, match=r"IncompleteRead|ProtocolError") as raised:
+        token.token()
+    assert raised.value.temporary
 
 
 def test_an_error_that_the_caller_is_handling_is_not_named(
