@@ -8,12 +8,11 @@ import os
 import re
 import ssl
 import time
-from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import requests
-from requests.utils import select_proxy
+from requests.utils import get_environ_proxies, select_proxy
 
 LOOPBACK = re.compile(r"(.+\.)?localhost\.?|127(\.\d+){1,3}|::1")
 
@@ -30,19 +29,15 @@ def session_for(url: str) -> requests.Session:
     ~/.netrc.
     """
     session = requests.Session()
-    environment = session.merge_environment_settings(
-        url, proxies={}, stream=None, verify=None, cert=None
-    )
-    session.verify = environment["verify"]
-    session.proxies = {} if is_loopback(url) else environment["proxies"]
+    session.verify = os.environ.get(_certificate_variable()) or True
+    session.proxies = {} if is_loopback(url) else get_environ_proxies(url)
     session.trust_env = False
     return session
 
 
 def through_proxy(url: str) -> str:
     """Return " through the proxy …" without its password, "" if there is none."""
-    with session_for(url) as session:
-        proxy = select_proxy(url, session.proxies)
+    proxy = select_proxy(url, session_for(url).proxies)
     return f" through the proxy {proxy.rpartition('@')[2]}" if proxy else ""
 
 
@@ -72,43 +67,35 @@ def explanation(error: Exception, url: str, setting: str) -> str:
         setting: where the address comes from, such as a variable and its file.
     """
     via, cause = through_proxy(url), _cause(error)
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return _certificate_problem(cause, f"{url}{via}")
-    is_no_file = type(cause) is OSError and "invalid path" in str(cause)
-    if getattr(cause, "library", "") == "X509" or is_no_file:
-        variable = _certificate_variable() or "REQUESTS_CA_BUNDLE"
-        return (
-            f"{variable} doesn't name a file with certificates: correct or remove this "
-            "variable."
-        )
-    if isinstance(cause, ssl.SSLError):
-        return _tls_problem(cause, url, via, setting)
-    if isinstance(cause, OSError) and cause.filename == os.getenv("SSLKEYLOGFILE", ""):
-        return (
-            f"SSLKEYLOGFILE names a file that can't be written ({cause.strerror}): "
-            "correct or remove this variable."
-        )
-    if "SOCKS" in str(cause):
-        return (
-            f"{url} is to be reached{via}, which requires PySocks: run `pip install "
-            "'requests[socks]'`, or remove the variable of the proxy."
-        )
-    if tunnel := re.match(r"Tunnel connection failed: (.*)", str(cause)):
-        return (
-            f"{url} can't be reached{via}, which answered {tunnel[1]}: check the "
-            "proxy, and its user and password, in HTTPS_PROXY."
-        )
-    if isinstance(cause, TimeoutError) or isinstance(error, requests.Timeout):
-        return f"{url} didn't answer in time{via}: check {setting}, or try again."
-
     words = type(cause).__name__
     if isinstance(cause, OSError):  # others may quote what was sent
-        words = cause.strerror or str(cause) or words
+        words = getattr(cause, "reason", "") or cause.strerror or str(cause) or words
+
+    problem = f"{url} can't be reached{via} ({words})"
     proxy = " and the proxy" if via else ""
-    return (
-        f"{url} can't be reached{via} ({words}): check whether the server is "
-        f"running{proxy}, and the address in {setting}."
-    )
+    fix = f"check whether the server is running{proxy}, and the address in {setting}"
+
+    is_no_file = type(cause) is OSError and "invalid path" in words
+    if is_no_file or getattr(cause, "library", "") == "X509":
+        variable = _certificate_variable() or "REQUESTS_CA_BUNDLE"
+        problem = f"{variable} doesn't name a file with certificates"
+        fix = "correct or remove this variable"
+    elif isinstance(cause, ssl.SSLError):
+        problem, fix = _tls_problem(cause, words, url, via, setting)
+    elif getattr(cause, "filename", None) == os.getenv("SSLKEYLOGFILE", ""):
+        problem = f"SSLKEYLOGFILE names a file that can't be written ({words})"
+        fix = "correct or remove this variable"
+    elif "SOCKS" in str(cause):
+        problem = f"{url} is to be reached{via}, which requires PySocks"
+        fix = "run `pip install 'requests[socks]'`, or remove the variable of the proxy"
+    elif tunnel := re.match(r"Tunnel connection failed: (.*)", str(cause)):
+        problem = f"{url} can't be reached{via}, which answered {tunnel[1]}"
+        fix = "check the proxy, and its user and password, in HTTPS_PROXY"
+    elif isinstance(cause, TimeoutError) or isinstance(error, requests.Timeout):
+        problem = f"{url} didn't answer in time{via}"
+        fix = f"check {setting}, or try again"
+
+    return f"{problem}: {fix}."
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -120,40 +107,42 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _certificate_variable() -> str:
-    return next(filter(os.environ.get, ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")), "")
+def _tls_problem(
+    error: ssl.SSLError, words: str, url: str, via: str, setting: str
+) -> tuple[str, str]:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = error.verify_message.rstrip(".")
+        problem = f"The certificate of {url}{via} is rejected ({reason})"
+        return problem, _certificate_fix(error.verify_code)
 
-
-def _certificate_problem(error: ssl.SSLCertVerificationError, where: str) -> str:
-    if error.verify_code in (9, 10):  # not valid yet, expired
-        now = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
-        fix = f"renew it, or set this machine's clock if it isn't {now}"
-    elif error.verify_code in (62, 64):  # another host, another address
-        fix = "use a name that it contains, or have it issued for this one"
-    elif error.verify_code not in (18, 19, 20, 21):  # all but an unknown authority
-        fix = "have it, or its authority's certificate, issued anew without this fault"
-    elif variable := _certificate_variable():
-        fix = f"add its authority's certificate to the file that {variable} names"
-    else:
-        fix = "set REQUESTS_CA_BUNDLE to a file with its authority's certificate"
-    reason = error.verify_message.rstrip(".")
-    return f"The certificate of {where} is rejected ({reason}): {fix}."
-
-
-def _tls_problem(error: ssl.SSLError, url: str, via: str, setting: str) -> str:
-    reason = error.reason or str(error)
     # OpenSSL's words for an answer that isn't TLS; "HTTP/1.1 400" looks like a version.
-    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+    if words in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         fix = "write http://" if is_loopback(url) else "check the address and its port"
-        return f"{url} doesn't speak https{via} ({reason}): {fix} in {setting}."
+        return f"{url} doesn't speak https{via} ({words})", f"{fix} in {setting}"
+
     # For an end without notice, OpenSSL 3.5 and newer has only this reason.
     ends = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
-    if isinstance(error, ends) or reason == "UNEXPECTED_EOF_WHILE_READING":
-        return (
-            f"{url} ended the connection{via} instead of answering ({reason}): try "
-            f"again, and check the address in {setting}."
-        )
-    return (
-        f"{url} and this machine can't agree on an encrypted connection{via} "
-        f"({reason}): ask whoever runs that server."
-    )
+    if isinstance(error, ends) or words == "UNEXPECTED_EOF_WHILE_READING":
+        problem = f"{url} ended the connection{via} instead of answering ({words})"
+        return problem, f"try again, and check the address in {setting}"
+
+    problem = f"{url} and this machine can't agree on an encrypted connection{via}"
+    return f"{problem} ({words})", "ask whoever runs that server"
+
+
+def _certificate_fix(code: int) -> str:
+    if code in (9, 10):  # not valid yet, expired
+        now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+        return f"renew it, or set this machine's clock if it isn't {now}"
+    if code in (62, 64):  # another host, another address
+        return "use a name that it contains, or have it issued for this one"
+    if code not in (18, 19, 20, 21):  # all but an unknown authority
+        return "have it, or its authority's certificate, issued anew without this fault"
+
+    if variable := _certificate_variable():
+        return f"add its authority's certificate to the file that {variable} names"
+    return "set REQUESTS_CA_BUNDLE to a file with its authority's certificate"
+
+
+def _certificate_variable() -> str:
+    return next(filter(os.environ.get, ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")), "")
