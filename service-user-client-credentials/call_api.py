@@ -16,15 +16,13 @@ import settings
 from connection import explanation, printable, seconds_ahead, session_for
 
 ROUTES = ("/api/public", "/api/private", "/api/private-scoped")
-REJECTED_ASSERTION = (
-    "ZITADEL rejected the assertion without saying why. Usual causes: the key was "
-    "removed or has expired, the service account was deleted, or ZITADEL_DOMAIN is not "
-    "ZITADEL's own domain."
-)
 # What ZITADEL's `error_description` means, and what to do.
 HELP = {
-    "invalid assertion": REJECTED_ASSERTION,
-    "Errors.Internal": REJECTED_ASSERTION,  # ZITADEL 4.13 and older
+    "invalid assertion": (
+        "ZITADEL rejected the assertion without saying why. Usual causes: the key was "
+        "removed or has expired, the service account was deleted, or ZITADEL_DOMAIN is "
+        "not ZITADEL's own domain."
+    ),
     "client not found": (
         "ZITADEL has no service account with this name: the client id is the username "
         "of one that exists, not its id."
@@ -41,6 +39,7 @@ HELP = {
         "ZITADEL's console."
     ),
 }
+HELP["Errors.Internal"] = HELP["invalid assertion"]  # ZITADEL 4.13 and older
 
 
 class Token(Protocol):
@@ -48,11 +47,9 @@ class Token(Protocol):
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add the token to `request` and return it."""
-        ...
 
     def token(self) -> str:
         """Return the token itself."""
-        ...
 
 
 def main(
@@ -81,10 +78,19 @@ def main(
     token_only = parser.parse_args().token_only
 
     try:
-        status = _run(create_token, credentials, token_only)
+        values = settings.load()
+        token = create_token(values)
+        access_token = token.token()
+        if token_only:
+            print(access_token)
+            status = 0
+        else:
+            status = _call_routes(values, token, credentials)
         sys.stdout.flush()
     except settings.ConfigurationError as error:
         settings.stop(error)
+    except requests.RequestException as error:  # a TokenError
+        settings.stop(_token_problem(values, error, token, credentials))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # whoever read the output has ended
@@ -93,76 +99,21 @@ def main(
     sys.exit(status)
 
 
-def _run(
-    create_token: Callable[[settings.Settings], Token],
-    credentials: tuple[str, ...],
-    token_only: bool,
+def _call_routes(
+    values: settings.Settings, token: Any, credentials: tuple[str, ...]
 ) -> int:
-    values = settings.load()
-    token = create_token(values)
-    try:
-        access_token = token.token()
-        if token_only:
-            print(access_token)
-            return 0
+    """Say where the token comes from, call each route, and return the exit status."""
+    origin = "personal access token; ZITADEL's console shows when it expires"
+    if hasattr(token, "token_url"):
+        seconds = token.expires_at - time.time()
+        origin = f"access token from {token.token_url}, valid for {seconds:.0f} seconds"
+    print(f"Using the {origin} ({' and '.join(credentials)}).")
 
-        print(f"Using the {_origin(token)} ({' and '.join(credentials)}).")
-        base_url = values.url("API_BASE_URL", "http://localhost:5000")
-        statuses = [_call(values, base_url, path, token) for path in ROUTES]
-    except requests.RequestException as error:  # a TokenError
-        problem = _token_problem(values, error, token, credentials)
-        raise settings.ConfigurationError(problem) from None
-
+    base_url = values.url("API_BASE_URL", "http://localhost:5000")
+    statuses = {_call(values, base_url, path, token) for path in ROUTES}
     if 401 in statuses:
         print("To find out why, use diagnose.py beside the folders.", file=sys.stderr)
-    return 0 if set(statuses) == {200} else 1
-
-
-def _origin(token: Any) -> str:
-    if not hasattr(token, "token_url"):
-        return "personal access token; ZITADEL's console shows when it expires"
-    seconds = token.expires_at - time.time()
-    return f"access token from {token.token_url}, valid for {seconds:.0f} seconds"
-
-
-def _token_problem(
-    values: settings.Settings, error: Any, token: Any, credentials: tuple[str, ...]
-) -> str:
-    """Return why there is no access token, and what to do, in sentences."""
-    # A TokenError and an AccessToken: service-user-pat doesn't have these classes.
-    url, status = token.token_url, error.status
-    is_set = values.get("ZITADEL_TOKEN_URL")
-    variable = "ZITADEL_TOKEN_URL" if is_set else "ZITADEL_DOMAIN"
-    if status is None:
-        setting = f"{variable} in {values.source(variable)}"
-        return explanation(error, url, setting)
-
-    # Only an error code shows that ZITADEL itself has decided.
-    names = (variable,) if error.error is None else credentials
-    names = tuple(dict.fromkeys((*names, "ZITADEL_DOMAIN")))
-    if error.description in HELP:
-        text = HELP[error.description] + _clock_difference(error.response)
-    elif error.temporary:
-        text = f"{url} is temporarily unavailable (status {status})."
-    elif error.error is not None:
-        text = f"ZITADEL rejected the token request (status {status})."
-    else:
-        text = (
-            f"{url} doesn't answer as ZITADEL's token endpoint does (status {status}): "
-            "is it ZITADEL's own address, where localhost and 127.0.0.1 differ, or "
-            "does something between here and ZITADEL answer?"
-        )
-    places = " and ".join(dict.fromkeys(map(values.source, names)))
-    return f"{text} See {', '.join(names)} in {places}."
-
-
-def _clock_difference(answer: requests.Response) -> str:
-    seconds = seconds_ahead(answer)
-    if seconds is None or abs(seconds) < 2:  # the header has whole seconds
-        return ""
-
-    direction = "ahead of" if seconds > 0 else "behind"
-    return f" This machine's clock is {abs(seconds):.0f} s {direction} ZITADEL's."
+    return 0 if statuses == {200} else 1
 
 
 def _call(values: settings.Settings, base_url: str, path: str, token: Token) -> int:
@@ -199,3 +150,38 @@ def _call(values: settings.Settings, base_url: str, path: str, token: Token) -> 
     text = printable(message or answer.get("error_description", ""))
     print(f"{path:<20} {response.status_code}  {text}")
     return response.status_code
+
+
+def _token_problem(
+    values: settings.Settings, error: Any, token: Any, credentials: tuple[str, ...]
+) -> str:
+    """Return why there is no access token, and what to do, in sentences."""
+    # A TokenError and an AccessToken: service-user-pat doesn't have these classes.
+    url, status = token.token_url, error.status
+    is_set = values.get("ZITADEL_TOKEN_URL")
+    variable = "ZITADEL_TOKEN_URL" if is_set else "ZITADEL_DOMAIN"
+    if status is None:
+        return explanation(error, url, f"{variable} in {values.source(variable)}")
+
+    if error.description in HELP:
+        text = HELP[error.description]
+        seconds = seconds_ahead(error.response) or 0
+        if abs(seconds) >= 2:  # the header has whole seconds
+            way = "ahead of" if seconds > 0 else "behind"
+            text += f" This machine's clock is {abs(seconds):.0f} s {way} ZITADEL's."
+    elif error.temporary:
+        text = f"{url} is temporarily unavailable (status {status})."
+    elif error.error is not None:
+        text = f"ZITADEL rejected the token request (status {status})."
+    else:
+        text = (
+            f"{url} doesn't answer as ZITADEL's token endpoint does (status {status}): "
+            "is it ZITADEL's own address, where localhost and 127.0.0.1 differ, or "
+            "does something between here and ZITADEL answer?"
+        )
+
+    # Only an error code shows that ZITADEL itself has decided.
+    names = (variable,) if error.error is None else credentials
+    names = tuple(dict.fromkeys((*names, "ZITADEL_DOMAIN")))
+    places = " and ".join(dict.fromkeys(map(values.source, names)))
+    return f"{text} See {', '.join(names)} in {places}."
