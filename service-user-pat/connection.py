@@ -85,7 +85,7 @@ def explanation(error: Exception, url: str, setting: str) -> str:
     elif getattr(cause, "filename", None) == os.getenv("SSLKEYLOGFILE", ""):
         problem = f"SSLKEYLOGFILE names a file that can't be written ({words})"
         fix = "correct or remove this variable"
-    elif "SOCKS" in str(cause):
+    elif "SOCKS support" in str(cause):
         problem = f"{url} is to be reached{via}, which requires PySocks"
         fix = "run `pip install 'requests[socks]'`, or remove the variable of the proxy"
     elif tunnel := re.match(r"Tunnel connection failed: (.*)", str(cause)):

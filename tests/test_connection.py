@@ -160,6 +160,23 @@ def test_a_cut_off_handshake_never_suggests_dropping_encryption() -> None:
     assert "ended the connection instead of answering" in told and "http://" not in told
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (ssl.SSLEOFError, None),
+        (ssl.SSLZeroReturnError, None),
+        (ssl.SSLError, "UNEXPECTED_EOF_WHILE_READING"),
+    ],
+)
+def test_each_form_of_an_end_without_notice_is_known(
+    kind: type[ssl.SSLError], reason: str | None
+) -> None:
+    error = kind(8, "what OpenSSL says")
+    error.reason = reason  # type: ignore[assignment]
+    told = connection.explanation(requests.exceptions.SSLError(error), "https://x.test", "y")
+    assert f"instead of answering ({reason or 'what OpenSSL says'}): try again" in told
+
+
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_the_variable_that_names_no_file_of_certificates_is_named(
     variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -200,7 +217,8 @@ def test_a_proxy_that_refuses_is_named_without_its_password(
     with answering(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n") as port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:s3cret@127.0.0.1:{port}")
         told = explained("https://example.com")
-    assert f"through the proxy 127.0.0.1:{port}" in told and "407" in told
+    assert f"through the proxy 127.0.0.1:{port}, which answered 407 Proxy" in told
+    assert told.endswith("check the proxy, and its user and password, in HTTPS_PROXY.")
     assert "s3cret" not in told
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -10,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from folders import SETTINGS, assert_one_sentence, prepare, start
-from programs import copy_folder, free_port, run
+from programs import SCRIPTS, copy_folder, environment, free_port, run
 from servers import Upstream
 
 
@@ -91,6 +94,23 @@ def test_the_variables_to_check_are_named_with_their_source(
     assert_one_sentence(ended, f"See CLIENT_ID, CLIENT_SECRET, ZITADEL_DOMAIN in {places}.")
 
 
+@pytest.mark.parametrize(
+    ("status", "words"), [(503, "is temporarily unavailable"), (404, "doesn't answer as ZITADEL's")]
+)
+def test_without_an_error_code_the_addresses_are_to_be_checked(
+    status: int, words: str, tmp_path: Path, upstream: Upstream
+) -> None:
+    upstream.answer(b"<html>", status)
+    folder = prepare("service-user-jwt", tmp_path, ZITADEL_DOMAIN=upstream.base_url)
+    place = folder / ".env"
+    assert_one_sentence(
+        start(folder), words, f"(status {status})", f"See ZITADEL_DOMAIN in {place}."
+    )
+    ended = start(folder, ZITADEL_TOKEN_URL=upstream.url)
+    places = f"the environment and {place}"
+    assert_one_sentence(ended, words, f"See ZITADEL_TOKEN_URL, ZITADEL_DOMAIN in {places}.")
+
+
 def test_an_unreachable_api_is_reported(tmp_path: Path) -> None:
     folder = prepare("service-user-pat", tmp_path, API_BASE_URL=f"http://localhost:{free_port()}")
     ended = start(folder)
@@ -108,6 +128,16 @@ def test_a_redirect_of_the_api_is_not_followed(tmp_path: Path, upstream: Upstrea
     elsewhere.stop()
     assert (ended.returncode, elsewhere.forms) == (4, [])
     assert "something other than this API answers with status 302" in ended.stderr
+
+
+@pytest.mark.parametrize("content", [{"status": "up"}, ["message"], b"<html>"])
+def test_an_answer_of_another_program_than_the_api_is_recognized(
+    content: object, tmp_path: Path, upstream: Upstream
+) -> None:
+    upstream.answer(content)
+    ended = start(prepare("service-user-pat", tmp_path, API_BASE_URL=upstream.base_url))
+    assert ended.returncode == 4
+    assert "something other than this API answers with status 200" in ended.stderr
 
 
 def test_a_rejected_renewal_between_two_calls_is_explained(
@@ -151,6 +181,14 @@ def test_an_apis_answer_cannot_control_the_terminal(tmp_path: Path, upstream: Up
     assert all(line.isprintable() for line in ended.stdout.split("\n"))
 
 
+def test_a_character_that_the_terminal_lacks_is_escaped(tmp_path: Path, upstream: Upstream) -> None:
+    upstream.answer({"message": "\u4e2d"})
+    folder = prepare("service-user-pat", tmp_path, API_BASE_URL=upstream.base_url)
+    ended = run(folder, SCRIPTS[folder.name], PYTHONIOENCODING="ascii")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "\\u4e2d" in ended.stdout
+
+
 @pytest.mark.parametrize("name", ["service-user-jwt", "service-user-client-credentials"])
 def test_zitadels_answer_cannot_control_the_terminal(
     name: str, tmp_path: Path, upstream: Upstream
@@ -160,6 +198,49 @@ def test_zitadels_answer_cannot_control_the_terminal(
     ended = start(folder)
     assert_one_sentence(ended)
     assert all(line.isprintable() for line in ended.stderr.split("\n"))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_ctrl_c_ends_a_script_without_a_traceback(
+    name: str, tmp_path: Path, upstream: Upstream
+) -> None:
+    addresses = {"ZITADEL_TOKEN_URL": upstream.url, "API_BASE_URL": upstream.base_url}
+    folder = prepare(name, tmp_path, **addresses)
+
+    def interrupt(form: object) -> None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(5)
+
+    upstream.answer(interrupt)
+    with subprocess.Popen(
+        [sys.executable, SCRIPTS[name]],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.communicate(timeout=20)[1] == b""
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_closed_pipe_ends_a_script_without_a_traceback(
+    name: str, tmp_path: Path, upstream: Upstream
+) -> None:
+    upstream.answer({"access_token": "t", "expires_in": 60, "message": "hello"})
+    addresses = {"ZITADEL_TOKEN_URL": upstream.url, "API_BASE_URL": upstream.base_url}
+    folder = prepare(name, tmp_path, **addresses)
+    with subprocess.Popen(
+        [sys.executable, SCRIPTS[name]],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -72,6 +72,7 @@ def test_an_invalid_token_is_401(base_url: str, suite: Suite) -> None:
     )
     assert ended.returncode == 1
     assert [line.split()[1] for line in ended.stdout.splitlines()[1:]] == ["200", "401", "401"]
+    assert "use diagnose.py" in ended.stderr
 
 
 @pytest.mark.parametrize("name", APIS)
