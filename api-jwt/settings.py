@@ -3,14 +3,13 @@
 Every folder has its own copy, so that it works on its own. Importing it reads nothing.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import re
 import stat
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import SplitResult, urlsplit
@@ -23,7 +22,6 @@ if sys.version_info < (3, 10):  # noqa: UP036 - for those who have an older one
 
 FOLDER = Path(__file__).resolve().parent
 LOOPBACK = re.compile(r"(.+\.)?localhost\.?|127(\.\d+){1,3}|::1")
-
 Values = Mapping[str, str | None]
 
 
@@ -32,34 +30,28 @@ class ConfigurationError(Exception):
 
 
 def stop(error: object) -> NoReturn:
-    """Print `error` to standard error and end the program with status 4.
-
-    To gunicorn, 4 means that starting the worker again won't help.
-    """
+    """Print `error` to standard error and end the program with status 4."""
     print(error, file=sys.stderr, flush=True)
-    sys.exit(4)
+    sys.exit(4)  # says to gunicorn that starting the worker again won't help
 
 
-def load(folder: Path = FOLDER, environment: Values = os.environ) -> Settings:
-    """Return the settings of `folder`: from the environment and two `.env` files.
+def load(folder: Path = FOLDER, environment: Values = os.environ) -> "Settings":
+    """Return what is set in the environment, `folder`'s `.env` or the one above it.
 
-    The environment takes precedence, then the folder's `.env`, then the one above it.
-    Nothing is put into the environment, which every child process gets, and no `${…}`
-    is expanded.
-
-    Raises:
-        ConfigurationError: the folder's `.env` can't be read.
+    The first that has a variable takes precedence. Nothing is put into the environment,
+    which child processes get, and no `${…}` is expanded. Raises ConfigurationError if a
+    file can't be read.
     """
     own, above = folder / ".env", folder.parent / ".env"
     sources = {"the environment": environment, str(own): read(own)}
-
     place = str(own)
     if (folder / ".env.txt").is_file() and not own.is_file():
         place += " (rename .env.txt, which isn't read)"
+
     problem = distrust(above)
     if problem:
         place += f" ({above} is ignored: {problem})"
-    elif above.is_file():
+    elif problem is not None:
         sources[str(above)] = read(above)
         place = str(own if own.is_file() else above)
     return Settings(sources, place)
@@ -70,19 +62,18 @@ def read(file: Path) -> Values:
     try:
         return dotenv_values(file, interpolate=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"{file} can't be read ({type(error).__name__}): it must be a UTF-8 text "
-            "file that you have permission to read."
-        ) from None
+        fix = "it must be a UTF-8 text file that you have permission to read"
+        problem = f"can't be read ({type(error).__name__}): {fix}."
+        raise ConfigurationError(f"{file} {problem}") from None
 
 
-def distrust(file: Path) -> str:
-    """Return why a file outside of this folder must not be used, "" if it may be."""
+def distrust(file: Path) -> str | None:
+    """Return why a file above must not be used: "" if it may, None if there is none."""
     # Looked at once, since somebody may be exchanging it.
     try:
         target, link = file.stat(), file.lstat()
     except FileNotFoundError:
-        return ""
+        return None
     except OSError as error:
         return f"it can't be read ({type(error).__name__})"
 
@@ -118,10 +109,7 @@ class Settings:
         return self.find(name)[1]
 
     def required(self, name: str) -> str:
-        """Return the value of `name`.
-
-        Raises ConfigurationError if it is unset, a placeholder, or not UTF-8.
-        """
+        """Return the value of `name`; raise ConfigurationError if there is none."""
         value = self.get(name)
         if not value:
             raise self.error(name, "is not set", "give it a value")
@@ -145,19 +133,18 @@ class Settings:
         `https://` may be missing. Raises ConfigurationError.
         """
         value = self.required(name)
-        url = self._split(name, value if "://" in value else f"https://{value}")
+        has_scheme = "://" in value
+        url = self._split(name, value if has_scheme else f"https://{value}")
         if url.path:
             fix = "keep only scheme and domain, like https://example.zitadel.cloud,"
             raise self.error(name, "has a path", fix)
+        if not has_scheme and LOOPBACK.fullmatch(url.hostname or ""):
+            fix = f"write http://{url.netloc} or https://{url.netloc}"
+            raise self.error(name, "has no scheme", fix)
 
-        if "://" not in value:
-            if LOOPBACK.fullmatch(url.hostname or ""):
-                fix = f"write http://{url.netloc} or https://{url.netloc}"
-                raise self.error(name, "has no scheme", fix)
-            # A name without a dot may be a secret: don't show it or look it up.
-            if "." not in url.netloc:
-                raise self.error(name, "is not an address such as https://example.com")
-
+        # A name without a dot may be a secret: don't show it or look it up.
+        if not has_scheme and "." not in url.netloc:
+            raise self.error(name, "is not an address such as https://example.com")
         return url.geturl()
 
     def url(self, name: str, default: str) -> str:
@@ -167,17 +154,13 @@ class Settings:
         """
         url = self._split(name, self.required(name) if self.get(name) else default)
         if url.scheme == "http" and not LOOPBACK.fullmatch(url.hostname or ""):
-            logging.getLogger(__name__).warning(
-                "http://%s is not encrypted: secrets and tokens can be read in "
-                "transit. Use https://.",
-                url.netloc,
-            )
+            danger = "secrets and tokens can be read in transit. Use https://."
+            warning = f"http://{url.netloc} is not encrypted: {danger}"
+            logging.getLogger(__name__).warning(warning)
         return url.geturl()
 
-    def error(
-        self, name: str, problem: str, fix: str = "correct it"
-    ) -> ConfigurationError:
-        """Return the error that says what is wrong with `name`, and where to fix it."""
+    def error(self, name: str, problem: str, fix: str = "correct it") -> Exception:
+        """Return the ConfigurationError for `name` that says where to fix it."""
         return ConfigurationError(f"{name} {problem}: {fix} in {self.source(name)}.")
 
     def find(self, name: str) -> tuple[str, str]:
@@ -185,34 +168,28 @@ class Settings:
         for source, values in self._sources.items():
             value = (values.get(name) or "").strip()
             # `docker run --env-file` passes the quotes on.
-            if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-                value = value[1:-1].strip()
+            value = re.sub(r"^(['\"])(.*)\1\Z", r"\2", value, flags=re.DOTALL).strip()
             if value:
                 return value, source
 
         return "", self._place
 
     def _split(self, name: str, value: str) -> SplitResult:
-        try:
+        with suppress(ValueError):
             # The issuer and the Host header must have the form that requests sends.
             sent = requests.Request("GET", value).prepare().url
             url = urlsplit(str(sent).rstrip("/"))
             (url.hostname or "").encode("idna")  # rejects what no resolver finds
-            if urlsplit(value).port == 0:  # which requests drops
-                raise ValueError
-        except ValueError:
-            url = urlsplit("")
+            # requests drops a port 0, and anything may follow @, ? or #.
+            is_complete = urlsplit(value).port != 0 and not re.search(r"[\s@?#]", value)
+            if is_complete and url.scheme in ("http", "https"):
+                return url
 
-        if url.scheme not in ("http", "https") or re.search(r"[\s@?#]", value):
-            raise self.error(name, "is not an address such as https://example.com")
-        return url
+        raise self.error(name, "is not an address such as https://example.com")
 
 
 def host_header(url: str, domain: str) -> str | None:
-    """Return the Host header if the host of `url` isn't ZITADEL's own, else None.
-
-    ZITADEL finds its instance by this header, so it must be that of `domain` even where
-    ZITADEL is reached under an internal address.
-    """
+    """Return the Host header if the host of `url` isn't ZITADEL's own, else None."""
+    # By this header ZITADEL finds its instance, even under an internal address.
     own = urlsplit(domain).netloc
     return None if urlsplit(url).netloc == own else own

@@ -88,6 +88,21 @@ def test_the_env_file_above_is_read_only_if_nobody_else_can_write_to_it(
         assert_one_sentence(ended, f"({above} is ignored: other users can change it)")
 
 
+def test_an_env_file_above_that_appears_after_the_look_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copy_folder("service-user-client-credentials", tmp_path)
+    (tmp_path / ".env").write_text("CLIENT_SECRET=planted\n")
+
+    def look_too_early(file: Path) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "lstat", look_too_early)
+    loaded = settings.load(folder, {})
+    assert loaded.get("CLIENT_SECRET") == ""
+    assert loaded.source("CLIENT_SECRET") == str(folder / ".env")
+
+
 @pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="only root can give files away")
 @pytest.mark.parametrize("kind", ["file", "link"])
 def test_another_users_env_file_above_is_ignored(kind: str, tmp_path: Path) -> None:
