@@ -13,21 +13,15 @@ def without_files() -> Values:
 
     It has put the nearest `.flaskenv` and `.env` into the environment, whoever wrote
     them, and has expanded `${…}`. That is taken out again, also for child processes,
-    except for Flask's own variables from files that nobody else can change.
-
-    Raises:
-        settings.ConfigurationError: one of these files can't be read.
+    except for Flask's own variables from files that nobody else can change. Raises
+    settings.ConfigurationError if one of these files can't be read.
     """
-    if "FLASK_RUN_FROM_CLI" not in os.environ:
-        return os.environ
-
-    for kind in (".flaskenv", ".env"):
-        file = find_dotenv(kind, usecwd=True)
-        if not file:
-            continue
-        is_trusted = not distrust(Path(file))
+    kinds = (".flaskenv", ".env") if "FLASK_RUN_FROM_CLI" in os.environ else ()
+    for file in filter(None, (find_dotenv(kind, usecwd=True) for kind in kinds)):
+        is_trusted = distrust(Path(file)) == ""
         for name, value in read(Path(file)).items():
             is_loaded = value and ("${" in value or os.environ.get(name) == value)
-            if is_loaded and not (name.startswith("FLASK_") and is_trusted):
+            if is_loaded and not (is_trusted and name.startswith("FLASK_")):
                 os.environ.pop(name, None)
+
     return os.environ
