@@ -1,19 +1,16 @@
 """The JSON key file that ZITADEL offers for download when a key is created."""
 
 import json
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
 from settings import FOLDER, Settings
 
-# By the file's `type`: what it is, the field with its owner's id, and its usual name.
+# By the file's `type`: whose key it is, the field with that one's id, its usual name.
 KINDS = {
-    "application": ("an API's key file", "clientId", "api-key-file.json"),
-    "serviceaccount": (
-        "a service account's key file",
-        "userId",
-        "client-key-file.json",
-    ),
+    "application": ("an API", "clientId", "api-key-file.json"),
+    "serviceaccount": ("a service account", "userId", "client-key-file.json"),
 }
 
 
@@ -31,63 +28,48 @@ def read(settings: Settings, name: str, kind: str) -> dict[str, str]:
     Raises:
         ConfigurationError: the file is missing, of the other kind, or has expired.
     """
-    text, where = _text(settings, name, KINDS[kind][2])
-    content = _json_object(text)
-    wanted, identity, usual_name = KINDS[kind]
-
-    found = content.get("type")
-    if isinstance(found, str) and found in KINDS and found != kind:
-        problem = f"{where}is {KINDS[found][0]}, but {wanted} is required"
-        fix = f"save that as {FOLDER / usual_name}, and name it"
-        raise settings.error(name, problem, fix)
-
-    fields = ("keyId", "key", identity)
-    if found != kind or not all(_is_text(content.get(field)) for field in fields):
-        problem = f"{where}is not {wanted} (JSON with type, {', '.join(fields)})"
-        fix = "download the key from ZITADEL again, or correct it"
-        raise settings.error(name, problem, fix)
-
-    # Dates in RFC 3339 and UTC sort as text.
-    now = datetime.now(timezone.utc).isoformat()
-    if str(content.get("expirationDate") or "9999") < now:
-        problem = f"{where}has expired according to this machine's clock"
-        raise settings.error(name, problem, "create a new key in ZITADEL and set it")
-
-    key = {field: content[field] for field in fields}
-    # A secret that passed two encoders has backslash and n instead of line breaks.
-    key["key"] = key["key"].replace("\\n", "\n")
-    return key
-
-
-def _text(settings: Settings, name: str, usual_name: str) -> tuple[str, str]:
-    """Return the key file's text, and "(its path) " or ""."""
+    owner, identity, usual_name = KINDS[kind]
+    wanted, usual_path = f"{owner}'s key file", FOLDER / usual_name
     value = settings.required(name)
-    if value.startswith("{"):
-        return value, ""
-
-    path = FOLDER / value
+    path = None if value.startswith("{") else FOLDER / value
     try:
-        return path.read_text(encoding="utf-8-sig"), f"({path}) "
+        text = path.read_text(encoding="utf-8-sig") if path else value
     except (OSError, ValueError) as error:
         problem = f"is not the path of a readable text file ({type(error).__name__})"
-        fix = f"save ZITADEL's JSON key as {FOLDER / usual_name}, or correct it"
+        fix = f"save ZITADEL's JSON key as {usual_path}, or correct it"
         raise settings.error(name, problem, fix) from None
+
+    content = _json_object(text)
+    texts = {field: item for field, item in content.items() if isinstance(item, str)}
+    found = texts.get("type", "")
+    key = {field: texts.get(field, "") for field in ("keyId", "key", identity)}
+    is_complete = all(item and not item.startswith("<") for item in key.values())
+    now = datetime.now(timezone.utc).isoformat()  # RFC 3339 in UTC sorts as text
+
+    if found in KINDS and found != kind:
+        problem = f"is {KINDS[found][0]}'s key file, but {wanted} is required"
+        fix = f"save that as {usual_path}, and name it"
+    elif found != kind or not is_complete:
+        problem = f"is not {wanted} (JSON with type, {', '.join(key)})"
+        fix = "download the key from ZITADEL again, or correct it"
+    elif str(content.get("expirationDate") or "9999") < now:
+        problem = "has expired according to this machine's clock"
+        fix = "create a new key in ZITADEL and set it"
+    else:
+        # A secret that passed two encoders has backslash and n instead of line breaks.
+        return key | {"key": key["key"].replace("\\n", "\n")}
+    where = f"({path}) " if path else ""
+    raise settings.error(name, where + problem, fix)
 
 
 def _json_object(text: str) -> dict[str, Any]:
     # Two encoders make JSON within a JSON string of it, whose quotes `settings` drops.
     for form in (text, f'"{text}"'):
-        try:
+        with suppress(ValueError, RecursionError):
             # Not strict: \n may have become line breaks.
             content = json.loads(form, strict=False)
             if isinstance(content, str):
                 content = json.loads(content, strict=False)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(content, dict):
-            return content
+            if isinstance(content, dict):
+                return content
     return {}
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value != "" and not value.startswith("<")
