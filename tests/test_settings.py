@@ -38,6 +38,10 @@ def shown(folder: Path, **variables: str) -> str:
         ('"quoted by docker"', None, None, "quoted by docker"),
         ("'quoted by docker'", None, None, "quoted by docker"),
         ("a Kubernetes secret\n", None, None, "a Kubernetes secret"),
+        ('"quoted in Kubernetes"\n', None, None, "quoted in Kubernetes"),
+        ("' padded '", None, None, "padded"),
+        ("'half\"", None, None, "'half\""),
+        ("'two\nlines'", None, None, "two\nlines"),
         ('"', None, None, '"'),
         ("it's", None, None, "it's"),
         (None, "${HOME}-$HOME", None, "${HOME}-$HOME"),
@@ -104,7 +108,7 @@ def test_an_env_file_above_that_appears_after_the_look_is_not_read(
 
 
 @pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="only root can give files away")
-@pytest.mark.parametrize("kind", ["file", "link"])
+@pytest.mark.parametrize("kind", ["file", "link", "what a link names"])
 def test_another_users_env_file_above_is_ignored(kind: str, tmp_path: Path) -> None:
     folder = copy_folder("service-user-client-credentials", tmp_path)
     above = tmp_path / ".env"
@@ -113,7 +117,7 @@ def test_another_users_env_file_above_is_ignored(kind: str, tmp_path: Path) -> N
     else:
         (tmp_path / "mine").write_text("CLIENT_SECRET=planted\n")
         above.symlink_to("mine")
-    os.chown(above, 12345, 12345, follow_symlinks=False)
+    os.chown(above, 12345, 12345, follow_symlinks=kind == "what a link names")
     assert shown(folder) == ""
 
 
@@ -232,6 +236,8 @@ def test_a_value_that_isnt_utf_8_is_reported(tmp_path: Path) -> None:
 def test_a_file_named_env_txt_is_pointed_to(tmp_path: Path) -> None:
     (tmp_path / ".env.txt").write_text("ZITADEL_DOMAIN=https://example.com\n")
     assert "rename .env.txt" in settings.load(tmp_path, {}).source("ZITADEL_DOMAIN")
+    (tmp_path / ".env").touch()
+    assert settings.load(tmp_path, {}).source("ZITADEL_DOMAIN") == str(tmp_path / ".env")
 
 
 REQUIRED = [(folder, name) for folder, settings in SETTINGS.items() for name in settings]
@@ -257,6 +263,8 @@ def test_the_env_file_above_is_named_if_it_is_the_only_one(tmp_path: Path) -> No
     folder = copy_folder("service-user-pat", tmp_path)
     (tmp_path / ".env").write_text('PERSONAL_ACCESS_TOKEN="<YOUR_PERSONAL_ACCESS_TOKEN>"')
     assert_one_sentence(start(folder), "placeholder", f" {tmp_path / '.env'}.")
+    (tmp_path / ".env").write_text("")
+    assert_one_sentence(start(folder), "is not set", f" {tmp_path / '.env'}.")
 
 
 @pytest.mark.parametrize(
