@@ -31,8 +31,9 @@ def read(value: str) -> dict[str, str]:
         json.dumps(KEY).replace("\\n", "\n"),
         json.dumps(KEY).replace("\\n", "\\\\n"),
         json.dumps(json.dumps(KEY)),
+        json.dumps(json.dumps(KEY).replace("\\n", "\n")),
     ],
-    ids=["as downloaded", "real line breaks", "escaped twice", "JSON within a JSON string"],
+    ids=["as downloaded", "real line breaks", "escaped twice", "JSON in JSON", "both"],
 )
 def test_a_key_file_that_was_encoded_again_is_read(value: str) -> None:
     assert read(value) == {"keyId": "1", "key": pem(RSA_KEY), "clientId": "3"}
@@ -60,6 +61,17 @@ def test_a_missing_key_file_is_reported(
     if is_folder:
         (folder / file_name).mkdir()
     assert_one_sentence(start(folder), str(folder / file_name), "_PRIVATE_KEY_FILE")
+
+
+def test_a_key_file_that_isnt_utf_8_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "key.json").write_text(json.dumps(KEY), encoding="utf-16")
+    with pytest.raises(ConfigurationError, match="not the path of a readable text file"):
+        read(str(tmp_path / "key.json"))
+
+
+def test_a_key_file_that_windows_marked_as_utf_8_is_read(tmp_path: Path) -> None:
+    (tmp_path / "key.json").write_text(json.dumps(KEY), encoding="utf-8-sig")
+    assert read(str(tmp_path / "key.json"))["keyId"] == "1"
 
 
 @pytest.mark.parametrize("name", KEY_FILES)
@@ -95,13 +107,14 @@ def test_a_key_without_an_expiry_is_accepted(end: object) -> None:
         {"key": ""},
         {"key": "<YOUR_KEY>"},
         {"keyId": 1},
+        {"keyId": "<YOUR_KEY_ID>"},
         {"type": ["application"]},
         {"key": "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n"},
         {"key": pem(ec.generate_private_key(ec.SECP256R1()))},
         {"key": pem(RSA_KEY, b"password")},
         {"key": "\u00e4"},
     ],
-    ids="text list deep empty no-key placeholder id type broken ec locked odd".split(),
+    ids="text list deep empty no-key placeholder id placeholder-id type broken ec locked odd".split(),
 )
 def test_an_invalid_key_file_is_rejected(
     name: str, change: str | dict[str, object], tmp_path: Path

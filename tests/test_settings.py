@@ -151,6 +151,15 @@ def test_flask_run_ignores_a_planted_file(
     assert "Debug mode: off" in (folder / "log.txt").read_text()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_without_flask_run_a_planted_file_hides_no_variable(tmp_path: Path) -> None:
+    folder = copy_folder("api-basic-authentication", tmp_path)
+    (tmp_path / ".env").write_text("API_CLIENT_SECRET=sec\n")
+    (tmp_path / ".env").chmod(0o666)
+    ended = start(folder, **BASIC)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("words", ["a stray line", "s3cret-of-two-lines"])
 def test_a_line_without_a_value_causes_no_traceback(words: str, tmp_path: Path) -> None:
     folder = prepare("api-basic-authentication", tmp_path, API_CLIENT_SECRET="")
@@ -231,6 +240,11 @@ def test_a_value_that_isnt_utf_8_is_reported(tmp_path: Path) -> None:
     values = settings.load(tmp_path, {"ZITADEL_DOMAIN": "https://\udcff.test"})
     with pytest.raises(settings.ConfigurationError, match="isn't UTF-8 text"):
         values.domain("ZITADEL_DOMAIN")
+
+
+def test_an_env_file_that_windows_marked_as_utf_8_is_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PROJECT_ID=1\n", encoding="utf-8-sig")
+    assert settings.load(tmp_path, {}).get("PROJECT_ID") == "1"
 
 
 def test_a_file_named_env_txt_is_pointed_to(tmp_path: Path) -> None:
