@@ -114,7 +114,7 @@ def test_a_key_without_an_expiry_is_accepted(end: object) -> None:
         {"key": pem(RSA_KEY, b"password")},
         {"key": "\u00e4"},
     ],
-    ids="text list deep empty no-key placeholder id placeholder-id type broken ec locked odd".split(),
+    ids="text list deep empty no-key placeholder id your-id type broken ec locked odd".split(),
 )
 def test_an_invalid_key_file_is_rejected(
     name: str, change: str | dict[str, object], tmp_path: Path

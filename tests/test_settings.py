@@ -298,6 +298,7 @@ def test_the_env_file_above_is_named_if_it_is_the_only_one(tmp_path: Path) -> No
         ("https://" + "a" * 64 + ".example.com", "address"),
         ("https://:s3cret@example.com", "address"),
         ("https://example.com?", "address"),
+        ("https://example.com#", "address"),
         ("s3cret-without-a-dot", "address"),
         ("s3cret:8080", "address"),
     ],
@@ -319,7 +320,33 @@ def test_an_optional_address_that_is_a_placeholder_is_reported(
     name: str, variable: str, tmp_path: Path
 ) -> None:
     folder = prepare(name, tmp_path, **{variable: "<YOUR_ZITADEL_DOMAIN>/x"})
-    assert_one_sentence(start(folder), variable, str(folder / ".env"))
+    assert_one_sentence(start(folder), variable, "is still a placeholder", str(folder / ".env"))
+
+
+@pytest.mark.parametrize("value", ["<the secret>", "YOUR_SECRET"])
+def test_a_placeholder_is_no_value(value: str) -> None:
+    values = settings.Settings({"the environment": {"CLIENT_SECRET": value}}, ".env")
+    with pytest.raises(settings.ConfigurationError, match="is still a placeholder: replace it"):
+        values.required("CLIENT_SECRET")
+
+
+def test_an_address_with_a_space_is_rejected() -> None:
+    values = settings.Settings({"the environment": {"API_BASE_URL": "https://a.test/b c"}}, ".env")
+    with pytest.raises(settings.ConfigurationError, match="is not an address"):
+        values.url("API_BASE_URL", "http://localhost:5000")
+
+
+def test_http_to_this_machine_logs_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    settings.Settings({}, ".env").url("API_BASE_URL", "http://localhost:5000")
+    assert caplog.records == []
+
+
+def test_the_host_header_is_that_of_zitadels_own_domain() -> None:
+    own = "https://auth.example.com:8443"
+    assert (
+        settings.host_header("http://zitadel:8080/oauth/v2/token", own) == "auth.example.com:8443"
+    )
+    assert settings.host_header(f"{own}/oauth/v2/token", own) is None
 
 
 @pytest.mark.parametrize("name", SETTINGS)
