@@ -7,10 +7,10 @@ from typing import Any
 
 from settings import FOLDER, Settings
 
-# By the file's `type`: whose key it is, the field with that one's id, its usual name.
+# By the file's `type`: what it is, the field with its owner's id, its name's start.
 KINDS = {
-    "application": ("an API", "clientId", "api-key-file.json"),
-    "serviceaccount": ("a service account", "userId", "client-key-file.json"),
+    "application": ("an API's key file", "clientId", "api"),
+    "serviceaccount": ("a service account's key file", "userId", "client"),
 }
 
 
@@ -28,8 +28,8 @@ def read(settings: Settings, name: str, kind: str) -> dict[str, str]:
     Raises:
         ConfigurationError: the file is missing, of the other kind, or has expired.
     """
-    owner, identity, usual_name = KINDS[kind]
-    wanted, usual_path = f"{owner}'s key file", FOLDER / usual_name
+    wanted, identity, usual_name = KINDS[kind]
+    usual_path = FOLDER / f"{usual_name}-key-file.json"
     value = settings.required(name)
     path = None if value.startswith("{") else FOLDER / value
     try:
@@ -47,7 +47,7 @@ def read(settings: Settings, name: str, kind: str) -> dict[str, str]:
     now = datetime.now(timezone.utc).isoformat()  # RFC 3339 in UTC sorts as text
 
     if found in KINDS and found != kind:
-        problem = f"is {KINDS[found][0]}'s key file, but {wanted} is required"
+        problem = f"is {KINDS[found][0]}, but {wanted} is required"
         fix = f"save that as {usual_path}, and name it"
     elif found != kind or not is_complete:
         problem = f"is not {wanted} (JSON with type, {', '.join(key)})"
