@@ -2,7 +2,8 @@
 
 import sys
 
-from flask import Flask, cli
+from flask import Flask
+from flask.cli import cli
 
 import key_file
 from client_authentication import PrivateKeyJWT
@@ -59,5 +60,6 @@ def private_scoped() -> dict[str, str]:
     }
 
 
-if __name__ == "__main__":  # like `flask --app server run`, also with --port 5001
-    cli.cli.main(["--app", "server", "run", *sys.argv[1:]])
+if __name__ == "__main__":
+    # The same as `flask --app server run`, with its options, such as --port 5001.
+    cli.main(["--app", "server", "run", *sys.argv[1:]])
