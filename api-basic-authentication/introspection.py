@@ -75,6 +75,7 @@ class TokenIntrospection:
         self.url = url
         self.client_authentication = client_authentication
         self.headers = {"Host": host_header} if host_header else {}
+
         # Only the token differs: preparing the rest once saves a third of the CPU time.
         headers = {**self.headers, "Content-Type": "application/x-www-form-urlencoded"}
         self._request = requests.Request("POST", url, headers).prepare()
@@ -88,6 +89,7 @@ class TokenIntrospection:
         if LOOPBACK.fullmatch(address.hostname or ""):
             environment["proxies"] = {}
         self._options: dict[str, Any] = {**environment, "timeout": timeout}
+
         proxy = (select_proxy(url, environment["proxies"]) or "").rpartition("@")[2]
         self._where = f"{url} through the proxy {proxy}" if proxy else url
 
@@ -108,6 +110,7 @@ class TokenIntrospection:
         if self._session.process != os.getpid():
             self._session = _Session(self._max_concurrent, self.headers)
         session = self._session
+
         slots, count = session.slots, self._max_concurrent
         # While ZITADEL is silent, one caller at a time finds out when it is back; more
         # would occupy every thread.
@@ -116,6 +119,7 @@ class TokenIntrospection:
 
         if not slots.acquire(blocking=False):
             raise IntrospectionUnavailableError(f"{count} requests are under way")
+
         deadline = time.monotonic() + sum(self._options["timeout"])
         try:
             with self._send(session, token) as response:
@@ -125,6 +129,7 @@ class TokenIntrospection:
             cause = _cause(error)
             if isinstance(cause, (requests.Timeout, TimeoutError)):
                 self._timeouts += 1
+
             # Others may quote what was sent.
             words = f": {cause}" if isinstance(cause, OSError) else ""
             reason = f"{type(error).__name__}{words} at {self._where}"
@@ -142,6 +147,7 @@ class TokenIntrospection:
         # As text, since requests takes a tenth of the CPU time to encode a form.
         request.prepare_body(urlencode({"token": token}), None)
         request.prepare_auth(self.client_authentication)
+
         try:
             return session.send(request, **self._options)
         except requests.ConnectionError as error:
@@ -165,6 +171,7 @@ class _Session(requests.Session):
         super().__init__()
         self.process = os.getpid()
         self.slots, self.probe = map(threading.Semaphore, (size, 1))
+
         # Nothing sends cookies back; kept, they would fill the memory.
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         # A pool smaller than the number of threads closes connections after each use.
@@ -172,6 +179,7 @@ class _Session(requests.Session):
         # The certificate is for ZITADEL's own domain, not for an internal address.
         domain = urlsplit(f"//{headers.get('Host', '')}").hostname
         adapter.poolmanager.connection_pool_kw["server_hostname"] = domain
+
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
@@ -199,6 +207,7 @@ def _json_object(response: requests.Response, deadline: float) -> dict[str, Any]
 def _error(response: requests.Response, where: str) -> IntrospectionError:
     status, headers = response.status_code, response.headers
     reason = f"status {status} from {where}"
+
     if not 200 <= status < 500 or status in (408, 429):
         seconds = headers.get("Retry-After", "")
         retry_after = int(seconds) if re.fullmatch("[0-9]{1,9}", seconds) else 5

@@ -76,6 +76,7 @@ class PrivateKeyJWT(AuthBase):
                 }
                 form = urlencode(fields)
                 self._signed = (now, form)
+
             return form
 
     def _sign(self, now: int) -> str:

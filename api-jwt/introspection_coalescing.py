@@ -89,6 +89,7 @@ class CoalescedIntrospection:
             claims = self._introspection.introspect(token)
             if question.is_joined:
                 question.claims = copy.deepcopy(claims)
+
             return claims
         except Exception as error:
             if question.is_joined:

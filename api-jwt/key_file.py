@@ -30,6 +30,7 @@ def read(settings: Settings, name: str, kind: str) -> dict[str, str]:
     """
     wanted, identity, usual_name = KINDS[kind]
     usual_path = FOLDER / f"{usual_name}-key-file.json"
+
     value = settings.required(name)
     path = None if value.startswith("{") else FOLDER / value
     try:
@@ -58,6 +59,7 @@ def read(settings: Settings, name: str, kind: str) -> dict[str, str]:
     else:
         # A secret that passed two encoders has backslash and n instead of line breaks.
         return key | {"key": key["key"].replace("\\n", "\n")}
+
     where = f"({path}) " if path else ""
     raise settings.error(name, where + problem, fix)
 

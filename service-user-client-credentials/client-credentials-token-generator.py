@@ -13,6 +13,7 @@ def create_token(settings: Settings) -> ClientCredentialsToken:
     domain = settings.domain("ZITADEL_DOMAIN")
     token_url = settings.url("ZITADEL_TOKEN_URL", f"{domain}/oauth/v2/token")
     project_id = settings.project_id("PROJECT_ID")
+
     return ClientCredentialsToken(
         token_url=token_url,
         # Without the project's audience the token is inactive for its APIs.

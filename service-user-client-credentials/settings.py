@@ -45,6 +45,7 @@ def load(folder: Path = FOLDER, environment: Values = os.environ) -> "Settings":
     own, above = folder / ".env", folder.parent / ".env"
     sources = {"the environment": environment, str(own): read(own)}
     place = str(own)
+
     if (folder / ".env.txt").is_file() and not own.is_file():
         place += " (rename .env.txt, which isn't read)"
 
@@ -54,6 +55,7 @@ def load(folder: Path = FOLDER, environment: Values = os.environ) -> "Settings":
     elif problem is not None:
         sources[str(above)] = read(above)
         place = str(own if own.is_file() else above)
+
     return Settings(sources, place)
 
 
@@ -81,6 +83,7 @@ def distrust(file: Path) -> str | None:
         return "it isn't a regular file"
     if not os.access(file, os.R_OK):
         return "you have no permission to read it"
+
     if not hasattr(os, "getuid"):  # Windows
         return ""
     if not {target.st_uid, link.st_uid} <= {0, os.getuid()}:
@@ -135,9 +138,11 @@ class Settings:
         value = self.required(name)
         has_scheme = "://" in value
         url = self._split(name, value if has_scheme else f"https://{value}")
+
         if url.path:
             fix = "keep only scheme and domain, like https://example.zitadel.cloud,"
             raise self.error(name, "has a path", fix)
+
         if not has_scheme and LOOPBACK.fullmatch(url.hostname or ""):
             fix = f"write http://{url.netloc} or https://{url.netloc}"
             raise self.error(name, "has no scheme", fix)
@@ -157,6 +162,7 @@ class Settings:
             danger = "secrets and tokens can be read in transit. Use https://."
             warning = f"http://{url.netloc} is not encrypted: {danger}"
             logging.getLogger(__name__).warning(warning)
+
         return url.geturl()
 
     def error(self, name: str, problem: str, fix: str = "correct it") -> Exception:

@@ -76,6 +76,7 @@ class AccessToken(AuthBase):
         if LOOPBACK.fullmatch(address.hostname or ""):
             environment["proxies"] = {}
         self._options: dict[str, Any] = {**environment, "timeout": timeout}
+
         proxy = select_proxy(token_url, environment["proxies"])
         via = f" through the proxy {proxy.rpartition('@')[2]}" if proxy else ""
         self._where = token_url + via
@@ -109,6 +110,7 @@ class AccessToken(AuthBase):
         lock = self._locks.setdefault(os.getpid(), threading.Lock())
         if not lock.acquire(blocking=not current.is_valid_until(current.expires_at)):
             return current.value
+
         try:
             current = self._current
             if current.is_valid_until(current.renew_at):
@@ -141,8 +143,10 @@ class AccessToken(AuthBase):
                 self._failures, self._failure = self._failures + 1, copy.copy(error)
                 self._failure.__cause__ = error.__cause__
                 raise
+
             # Not every request should wait for ZITADEL, or ask it in vain.
             token.renew_at = min(time.time() + RETRY_SECONDS, token.expires_at)
+
         return token.value
 
     def _fetch(self) -> "_Token":
@@ -153,6 +157,7 @@ class AccessToken(AuthBase):
         # The certificate is for ZITADEL's own domain, not for an internal address.
         domain = urlsplit(f"//{self._headers.get('Host', '')}").hostname
         adapter.poolmanager.connection_pool_kw["server_hostname"] = domain
+
         try:
             request = requests.Request("POST", self.token_url, self._headers)
             request.data, request.auth = self.grant()
@@ -165,6 +170,7 @@ class AccessToken(AuthBase):
             # Others may quote what was sent.
             words = f": {cause}" if isinstance(cause, OSError) else ""
             message = f"{type(error).__name__}{words} at {self._where}"
+
             is_rejected = isinstance(cause, ssl.SSLCertVerificationError)
             is_away = isinstance(error, AWAY) and not is_rejected
             raise TokenError(message, temporary=is_away) from error
@@ -173,6 +179,7 @@ class AccessToken(AuthBase):
         token, lifetime = texts.get("access_token", ""), answer.get("expires_in", 0)
         is_number = isinstance(lifetime, (int, float)) and 0 < lifetime < 1e9
         status = response.status_code
+
         if status == 200 and B64TOKEN.fullmatch(token) and is_number:
             return _Token(token, asked_at, lifetime)
 

@@ -14,6 +14,7 @@ def create_token(settings: Settings) -> JWTProfileToken:
     domain = settings.domain("ZITADEL_DOMAIN")
     token_url = settings.url("ZITADEL_TOKEN_URL", f"{domain}/oauth/v2/token")
     project_id = settings.project_id("PROJECT_ID")
+
     key = key_file.read(settings, "CLIENT_PRIVATE_KEY_FILE_PATH", "serviceaccount")
     try:
         return JWTProfileToken(

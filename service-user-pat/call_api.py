@@ -71,6 +71,7 @@ def main(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may lack a character
             stream.reconfigure(errors="backslashreplace")
+
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--token-only", action="store_true", help="only print the token"
@@ -80,6 +81,7 @@ def main(
     try:
         values = settings.load()
         token = create_token(values)
+
         access_token = token.token()
         if token_only:
             print(access_token)
@@ -126,6 +128,7 @@ def _call(values: settings.Settings, base_url: str, path: str, token: Token) -> 
     except (OSError, ValueError) as error:  # requests doesn't wrap all of them
         if hasattr(error, "temporary"):  # a TokenError, when the token is renewed
             raise
+
         setting = f"API_BASE_URL in {values.source('API_BASE_URL')}"
         port = urlsplit(base_url).port or 80
         raise settings.ConfigurationError(
@@ -138,6 +141,7 @@ def _call(values: settings.Settings, base_url: str, path: str, token: Token) -> 
     except (ValueError, RecursionError):
         answer = None
     answer = answer if isinstance(answer, dict) else {}
+
     message = answer.get("message")
     if path == "/api/public" and (response.status_code != 200 or not message):
         raise values.error(
