@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import requests
 from requests import PreparedRequest
 
-import settings
 from connection import explanation, printable, seconds_ahead, session_for
+from settings import ConfigurationError, Settings, load, stop
 
 ROUTES = ("/api/public", "/api/private", "/api/private-scoped")
 # What ZITADEL's `error_description` means, and what to do.
@@ -54,7 +54,7 @@ class Token(Protocol):
 
 def main(
     description: str | None,
-    create_token: Callable[[settings.Settings], Token],
+    create_token: Callable[[Settings], Token],
     *credentials: str,
 ) -> NoReturn:
     """Get a token, call the API's routes with it, and print one line for each.
@@ -79,20 +79,20 @@ def main(
     token_only = parser.parse_args().token_only
 
     try:
-        values = settings.load()
-        token = create_token(values)
+        settings = load()
+        token = create_token(settings)
 
         access_token = token.token()
         if token_only:
             print(access_token)
             status = 0
         else:
-            status = _call_routes(values, token, credentials)
+            status = _call_routes(settings, token, credentials)
         sys.stdout.flush()
-    except settings.ConfigurationError as error:
-        settings.stop(error)
+    except ConfigurationError as error:
+        stop(error)
     except requests.RequestException as error:  # a TokenError
-        settings.stop(_token_problem(values, error, token, credentials))
+        stop(_token_problem(settings, error, token, credentials))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # whoever read the output has ended
@@ -101,9 +101,7 @@ def main(
     sys.exit(status)
 
 
-def _call_routes(
-    values: settings.Settings, token: Any, credentials: tuple[str, ...]
-) -> int:
+def _call_routes(settings: Settings, token: Any, credentials: tuple[str, ...]) -> int:
     """Say where the token comes from, call each route, and return the exit status."""
     origin = "personal access token; ZITADEL's console shows when it expires"
     if hasattr(token, "token_url"):
@@ -111,14 +109,14 @@ def _call_routes(
         origin = f"access token from {token.token_url}, valid for {seconds:.0f} seconds"
     print(f"Using the {origin} ({' and '.join(credentials)}).")
 
-    base_url = values.url("API_BASE_URL", "http://localhost:5000")
-    statuses = {_call(values, base_url, path, token) for path in ROUTES}
+    base_url = settings.url("API_BASE_URL", "http://localhost:5000")
+    statuses = {_call(settings, base_url, path, token) for path in ROUTES}
     if 401 in statuses:
         print("To find out why, use diagnose.py beside the folders.", file=sys.stderr)
     return 0 if statuses == {200} else 1
 
 
-def _call(values: settings.Settings, base_url: str, path: str, token: Token) -> int:
+def _call(settings: Settings, base_url: str, path: str, token: Token) -> int:
     """Call one route, print the answer, and return its status."""
     try:
         with session_for(base_url) as session:
@@ -129,9 +127,9 @@ def _call(values: settings.Settings, base_url: str, path: str, token: Token) -> 
         if hasattr(error, "temporary"):  # a TokenError, when the token is renewed
             raise
 
-        setting = f"API_BASE_URL in {values.source('API_BASE_URL')}"
+        setting = f"API_BASE_URL in {settings.source('API_BASE_URL')}"
         port = urlsplit(base_url).port or 80
-        raise settings.ConfigurationError(
+        raise ConfigurationError(
             f"{explanation(error, base_url, setting)} To start the API, run `flask "
             f"--app server run --port {port}` in its folder."
         ) from None
@@ -144,7 +142,7 @@ def _call(values: settings.Settings, base_url: str, path: str, token: Token) -> 
 
     message = answer.get("message")
     if path == "/api/public" and (response.status_code != 200 or not message):
-        raise values.error(
+        raise settings.error(
             "API_BASE_URL",
             f"is {base_url}, where something other than this API answers with status "
             f"{response.status_code} (on macOS, AirPlay often uses port 5000)",
@@ -157,15 +155,15 @@ def _call(values: settings.Settings, base_url: str, path: str, token: Token) -> 
 
 
 def _token_problem(
-    values: settings.Settings, error: Any, token: Any, credentials: tuple[str, ...]
+    settings: Settings, error: Any, token: Any, credentials: tuple[str, ...]
 ) -> str:
     """Return why there is no access token, and what to do, in sentences."""
     # A TokenError and an AccessToken: service-user-pat doesn't have these classes.
     url, status = token.token_url, error.status
-    is_set = values.get("ZITADEL_TOKEN_URL")
+    is_set = settings.get("ZITADEL_TOKEN_URL")
     variable = "ZITADEL_TOKEN_URL" if is_set else "ZITADEL_DOMAIN"
     if status is None:
-        return explanation(error, url, f"{variable} in {values.source(variable)}")
+        return explanation(error, url, f"{variable} in {settings.source(variable)}")
 
     if error.description in HELP:
         text = HELP[error.description]
@@ -187,5 +185,5 @@ def _token_problem(
     # Only an error code shows that ZITADEL itself has decided.
     names = (variable,) if error.error is None else credentials
     names = tuple(dict.fromkeys((*names, "ZITADEL_DOMAIN")))
-    places = " and ".join(dict.fromkeys(map(values.source, names)))
+    places = " and ".join(dict.fromkeys(map(settings.source, names)))
     return f"{text} See {', '.join(names)} in {places}."
