@@ -2,14 +2,12 @@
 
 """Authenticate this API to ZITADEL with its client id and secret (HTTP Basic)."""
 
-from base64 import b64encode
 from urllib.parse import quote_plus
 
-from requests import PreparedRequest
-from requests.auth import AuthBase
+from requests.auth import HTTPBasicAuth
 
 
-class ClientSecretBasic(AuthBase):
+class ClientSecretBasic(HTTPBasicAuth):
     """Basic authentication of an OAuth client, for requests' `auth=`.
 
     RFC 6749, section 2.3.1: id and secret are form-url-encoded first, which requests'
@@ -21,11 +19,5 @@ class ClientSecretBasic(AuthBase):
     """
 
     def __init__(self, client_id: str, client_secret: str) -> None:
+        super().__init__(quote_plus(client_id), quote_plus(client_secret))
         self.client_id = client_id
-        credentials = f"{quote_plus(client_id)}:{quote_plus(client_secret)}"
-        self._authorization = f"Basic {b64encode(credentials.encode()).decode()}"
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Add the Authorization header to `request` and return it."""
-        request.headers["Authorization"] = self._authorization
-        return request

@@ -22,7 +22,8 @@ from urllib3.exceptions import HTTPError
 
 MAX_BYTES = 1_000_000
 SILENT_AFTER = 3  # timeouts in a row
-ENDS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+CLOSED = (BrokenPipeError, ConnectionAbortedError, ConnectionResetError)
+TLS_CLOSED = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 LOOPBACK = re.compile(r"(.+\.)?localhost\.?|127(\.\d+){1,3}|::1")
 
 
@@ -50,12 +51,12 @@ class TokenIntrospection:
         client_authentication: how this API authenticates there, for requests' `auth=`.
         host_header: ZITADEL's own domain, if `url` is an internal address.
         timeout: seconds to connect to each of ZITADEL's addresses, and seconds that it
-            may be silent. Their sum is about how long the answer's body may take.
+            may be silent. Reading the answer's body may take about their sum.
         max_concurrent: how many introspections may be under way; more fail immediately.
-            Below the server's number of threads, other routes keep some threads.
+            Set it below the server's number of threads, so that other routes keep some.
 
     Raises:
-        ValueError: `url` is not an http or https address without credentials.
+        ValueError: `url` is not an http or https address, or contains credentials.
     """
 
     def __init__(
@@ -68,8 +69,8 @@ class TokenIntrospection:
         max_concurrent: int = 100,
     ) -> None:
         address = urlsplit(url)
-        is_web = address.scheme in ("http", "https") and address.hostname
-        if not is_web or "@" in address.netloc:
+        host = address.hostname or ""
+        if address.scheme not in ("http", "https") or not host or "@" in address.netloc:
             raise ValueError("url must be like https://example.com/introspect.")
 
         self.url = url
@@ -86,7 +87,7 @@ class TokenIntrospection:
             url, proxies={}, stream=True, verify=None, cert=None
         )
         # What is meant for this machine must not leave it through a proxy.
-        if LOOPBACK.fullmatch(address.hostname or ""):
+        if LOOPBACK.fullmatch(host):
             environment["proxies"] = {}
         self._options: dict[str, Any] = {**environment, "timeout": timeout}
 
@@ -105,20 +106,20 @@ class TokenIntrospection:
 
     def introspect(self, token: str) -> dict[str, Any]:
         """Return ZITADEL's answer (RFC 7662, section 2.2); raise IntrospectionError."""
-        # With its parent's connections, a forked process would get the answers to
-        # others' tokens, and its parent's threads never give their slots back here.
+        # On its parent's connections, a forked process would read answers about other
+        # tokens, and the slots that its parent's threads hold are never released here.
         if self._session.process != os.getpid():
             self._session = _Session(self._max_concurrent, self.headers)
         session = self._session
 
-        slots, count = session.slots, self._max_concurrent
+        slots, reason = session.slots, f"{self._max_concurrent} requests are under way"
         # While ZITADEL is silent, one caller at a time finds out when it is back; more
         # would occupy every thread.
         if self._timeouts >= SILENT_AFTER:
-            slots, count = session.probe, 1
+            slots, reason = session.probe, "ZITADEL is silent"
 
         if not slots.acquire(blocking=False):
-            raise IntrospectionUnavailableError(f"{count} requests are under way")
+            raise IntrospectionUnavailableError(reason)
 
         deadline = time.monotonic() + sum(self._options["timeout"])
         try:
@@ -126,11 +127,13 @@ class TokenIntrospection:
                 is_ok = response.status_code == 200
                 claims = _json_object(response, deadline) if is_ok else None
         except (OSError, ValueError, HTTPError) as error:  # requests doesn't wrap all
+            # What keeps or logs the error must not find the credentials in it.
+            vars(error).update(request=None)
             cause = _cause(error)
             if isinstance(cause, (requests.Timeout, TimeoutError)):
                 self._timeouts += 1
 
-            # Others may quote what was sent.
+            # The messages of other exceptions may quote what was sent.
             words = f": {cause}" if isinstance(cause, OSError) else ""
             reason = f"{type(error).__name__}{words} at {self._where}"
             raise IntrospectionUnavailableError(reason) from error
@@ -154,8 +157,7 @@ class TokenIntrospection:
             cause = _cause(error)
             # For an end without notice, OpenSSL 3.5 and newer has only this reason.
             is_end = getattr(cause, "reason", "") == "UNEXPECTED_EOF_WHILE_READING"
-            is_refused = isinstance(cause, ConnectionRefusedError)
-            if is_refused or not (is_end or isinstance(cause, ENDS)):
+            if not is_end and not isinstance(cause, (*CLOSED, *TLS_CLOSED)):
                 raise
 
         # ZITADEL may close an idle connection just as it is reused. The others in the
@@ -184,13 +186,13 @@ class _Session(requests.Session):
         self.mount("http://", adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Follow no redirect, nor read its body, whatever its size."""
+        """Follow no redirect, nor read its body, as `allow_redirects=False` would."""
 
 
 def _json_object(response: requests.Response, deadline: float) -> dict[str, Any]:
     content = bytearray()
-    # read1() returns what has arrived, so that an answer that drips in meets the
-    # deadline. The size is up to the caller: ZITADEL repeats the scopes of a token.
+    # read1() returns what has arrived, so that an answer that trickles in meets the
+    # deadline. The caller chooses its size: ZITADEL repeats the scopes of a token.
     while part := response.raw.read1(8192, decode_content=True):
         content += part
         if len(content) > MAX_BYTES:

@@ -1,6 +1,6 @@
 """The settings of this folder: environment variables and `.env` files.
 
-Every folder has its own copy, so that it works on its own. Importing it reads nothing.
+Every folder has its own copy, so that it works on its own. Importing it reads no file.
 """
 
 import logging
@@ -75,7 +75,7 @@ def distrust(file: Path) -> str | None:
     try:
         target, link = file.stat(), file.lstat()
     except FileNotFoundError:
-        return None
+        return None  # not "", since a file that appears now hasn't been looked at
     except OSError as error:
         return f"it can't be read ({type(error).__name__})"
 
@@ -165,8 +165,10 @@ class Settings:
 
         return url.geturl()
 
-    def error(self, name: str, problem: str, fix: str = "correct it") -> Exception:
-        """Return the ConfigurationError for `name` that says where to fix it."""
+    def error(
+        self, name: str, problem: str, fix: str = "correct it"
+    ) -> ConfigurationError:
+        """Return the error that says what is wrong with `name`, and where to fix it."""
         return ConfigurationError(f"{name} {problem}: {fix} in {self.source(name)}.")
 
     def find(self, name: str) -> tuple[str, str]:

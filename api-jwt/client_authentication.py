@@ -23,8 +23,8 @@ LIFETIME_SECONDS = 900
 class PrivateKeyJWT(AuthBase):
     """Private key JWT authentication of an OAuth client, for requests' `auth=`.
 
-    RFC 7523, section 2.2: the form contains a signed client assertion. The key is
-    parsed once, which costs far more than a request. Each assertion is used for five
+    RFC 7523, section 2.2: the form contains a signed client assertion. Parsing the key
+    costs far more than a request, so it is done once. Each assertion is used for five
     minutes by all threads; it is accepted if this machine's clock is up to a minute
     ahead of ZITADEL's or a few minutes behind.
 
@@ -47,7 +47,7 @@ class PrivateKeyJWT(AuthBase):
             key = None
         if not isinstance(key, RSAPrivateKey):
             message = "The key is not an unencrypted RSA private key in PEM."
-            raise ValueError(message)  # noqa: TRY004 - the type of what was read
+            raise ValueError(message)  # noqa: TRY004 - the type of what it contains
 
         self.client_id = client_id
         self._key_id = key_id
@@ -58,13 +58,14 @@ class PrivateKeyJWT(AuthBase):
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add the client assertion to the form in `request` and return it."""
-        body = request.body
-        form = body.decode() if isinstance(body, bytes) else body
+        form = request.body or ""
+        form = form.decode() if isinstance(form, bytes) else form
+        # requests sets the Content-Length afterwards.
         request.body = f"{form}&{self._assertion_form()}"
         return request
 
     def _assertion_form(self) -> str:
-        # A lock that a thread holds during a fork stays locked in the child.
+        # One lock for each process, since one held during a fork stays locked.
         with self._locks.setdefault(os.getpid(), threading.Lock()):
             now = time.time()
             signed_at, form = self._signed

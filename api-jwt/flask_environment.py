@@ -20,6 +20,7 @@ def without_files() -> Values:
     for file in filter(None, (find_dotenv(kind, usecwd=True) for kind in kinds)):
         is_trusted = distrust(Path(file)) == ""
         for name, value in read(Path(file)).items():
+            # What had ${…} was expanded, and no longer equals the file's text.
             is_loaded = value and ("${" in value or os.environ.get(name) == value)
             if is_loaded and not (is_trusted and name.startswith("FLASK_")):
                 os.environ.pop(name, None)

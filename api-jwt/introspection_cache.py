@@ -8,7 +8,7 @@ import logging
 import time
 from typing import Any, Protocol
 
-MAX_CHARACTERS = 65536  # the caller chooses the size of an answer
+MAX_CHARACTERS = 65536  # of an answer, whose size the caller chooses
 ASKED_AT = "introspected_at"
 
 
@@ -43,7 +43,8 @@ class Store(Protocol):
 class CachedIntrospection:
     """An introspection that keeps the answer about an active token for some seconds.
 
-    Until then a revoked token or role may be accepted. The store contains claims but no
+    Meanwhile a revoked token or role may still be accepted. Without an expiry, or with
+    more than 65,536 characters, an answer isn't kept. The store contains claims but no
     tokens: its keys are hashes of the API's identity and the token, so APIs that share
     a store don't see each other's answers. Whoever can write to the store decides who
     gets in.
@@ -88,7 +89,7 @@ class CachedIntrospection:
             value = self._store.get(key)
             if value is None:
                 return None
-            if not isinstance(value, str):
+            if not isinstance(value, str):  # json.loads takes bytes, too
                 raise TypeError
             claims: dict[str, Any] = json.loads(value)
             age = time.time() - claims.pop(ASKED_AT)

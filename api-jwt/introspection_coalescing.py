@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from introspection import IntrospectionUnavailableError
 
 HOLD_BACK_SECONDS = 1
-LOST_SECONDS = 60  # after which the thread that asks is taken for killed
+LOST_SECONDS = 60  # longer than any introspection: the thread that asks was killed
 
 
 class Introspection(Protocol):
@@ -32,7 +32,8 @@ class CoalescedIntrospection:
 
     A caller joins only a question that hasn't been sent yet, so nobody gets an answer
     to a question that is older than their request, and nothing is kept. While one is
-    under way, the next about the same token waits for it, for a second at most.
+    under way, the next about the same token waits for it, so that more callers join,
+    for a second at most.
 
     Args:
         introspection: what is asked, such as a TokenIntrospection.
@@ -109,7 +110,7 @@ class CoalescedIntrospection:
         if question.claims is not None:
             return copy.deepcopy(question.claims)
 
-        # The thread that was to ask has been killed.
+        # The thread that was to ask has been killed. Nobody else joins its question.
         question.sent_at = time.monotonic()
         return self._introspection.introspect(token)
 

@@ -8,7 +8,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from flask import Response, current_app, has_request_context, request
 from werkzeug.exceptions import HTTPException
@@ -30,8 +30,11 @@ def current_token() -> dict[str, Any]:
 
     In another thread it is empty too: pass the dictionary on.
     """
-    claims = request.environ.get(ENVIRON_KEY, {}) if has_request_context() else {}
-    return cast("dict[str, Any]", claims)
+    if not has_request_context():
+        return {}
+
+    claims: dict[str, Any] = request.environ.get(ENVIRON_KEY, {})
+    return claims
 
 
 class Introspection(Protocol):
@@ -76,7 +79,7 @@ class ValidatorError(HTTPException):
         body = json.dumps(self.error)
         response = Response(body, status_code, headers, mimetype="application/json")
         super().__init__(description, response)
-        # What copy and pickle create another one from.
+        # What copy and pickle recreate the exception from.
         self.args = (status_code, error, description, retry_after)
 
 
@@ -86,10 +89,12 @@ class ZitadelIntrospectTokenValidator:
         require_auth = ZitadelIntrospectTokenValidator(introspection)
 
         @app.get("/messages")
-        @require_auth("read:messages")        # one role
-        @require_auth(["editor", "admin"])    # or any one of these roles
-        @require_auth([["editor", "admin"]])  # or all of these roles
-        @require_auth()                       # or any active token; like @require_auth
+        @require_auth("read:messages")
+
+        require_auth("read:messages")        # users with this role
+        require_auth(["editor", "admin"])    # users with any of these roles
+        require_auth([["editor", "admin"]])  # users with all of these roles
+        require_auth()                       # any active token; like @require_auth
 
     Place it below the route decorator; above it, Flask registers the unprotected view.
     Only a role restricts a route: any user of the ZITADEL instance can get an active
@@ -111,19 +116,26 @@ class ZitadelIntrospectTokenValidator:
         self, roles: Roles = None
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
     def __call__(self, roles: Any = None) -> Any:
-        """Decorate a view. Raises ValueError if `roles` is empty or not text."""
+        """Decorate a view, or return a decorator that requires `roles`.
+
+        Raises ValueError if they are empty, or neither text nor lists of text.
+        """
         if callable(roles):
             return self._protect(_alternatives(None), roles)
         return functools.partial(self._protect, _alternatives(roles))
 
     def check(self, roles: Roles = None) -> None:
-        """Check the current request, as in `before_request`; raise ValidatorError."""
+        """Check the current request, as in `before_request`.
+
+        Raises ValidatorError, and ValueError as the decorator does.
+        """
         self._authorize(_alternatives(roles))
 
     def _protect(self, alternatives: Alternatives, view: Any) -> Any:
         @functools.wraps(view)
         def protected(*args: Any, **kwargs: Any) -> Any:
             self._authorize(alternatives)
+            # The view may be `async`.
             return current_app.ensure_sync(view)(*args, **kwargs)
 
         return protected
@@ -134,11 +146,11 @@ class ZitadelIntrospectTokenValidator:
         environ = request.environ
         environ.pop(ENVIRON_KEY, None)
 
-        # Not `request.authorization`, which decodes what isn't a token, too.
+        # Not `request.authorization`, which parses other schemes' credentials, too.
         token = _bearer_token(environ.get("HTTP_AUTHORIZATION", ""))
         claims = self._ask(token)
 
-        # RFC 7662 makes `exp` optional; ZITADEL itself has checked it.
+        # RFC 7662 makes `exp` optional: without it, ZITADEL's `active` decides.
         expiry = claims.get("exp", math.inf)
         is_alive = isinstance(expiry, (int, float)) and expiry > time.time()
         if claims.get("active") is not True or not is_alive:
@@ -196,17 +208,18 @@ def _alternatives(roles: Roles) -> Alternatives:
     if roles is None:
         return [set()]
 
-    alternatives = []
-    for choice in _texts_or_lists([roles] if isinstance(roles, str) else roles):
-        group = _texts_or_lists([choice] if isinstance(choice, str) else choice)
-        if not all(isinstance(name, str) for name in group):
-            raise ValueError(f"roles within two lists must be text: {choice!r}")
-        alternatives.append(set(group))
-    return alternatives
+    groups = [_filled_list(group) for group in _filled_list(roles)]
+    for group in groups:
+        if not all(isinstance(name, str) and name for name in group):
+            raise ValueError(f"roles must be text and not empty: {group!r}")
+    return [set(group) for group in groups]
 
 
-def _texts_or_lists(value: Any) -> Sequence[Any]:
+def _filled_list(value: Any) -> Sequence[Any]:
+    if isinstance(value, str):
+        return [value]
+
     # An empty list must never mean "everyone".
-    if not isinstance(value, (list, tuple)) or not value or "" in value:
+    if not isinstance(value, (list, tuple)) or not value:
         raise ValueError(f"roles must be text, or a list of texts or lists: {value!r}")
     return value

@@ -22,7 +22,7 @@ B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 LOOPBACK = re.compile(r"(.+\.)?localhost\.?|127(\.\d+){1,3}|::1")
 MAX_BYTES = 1_000_000
 RETRY_SECONDS = 5
-AWAY = (requests.ConnectionError, requests.Timeout, HTTPError)
+TEMPORARY = (requests.ConnectionError, requests.Timeout, HTTPError)
 
 
 class TokenError(requests.RequestException):
@@ -31,9 +31,10 @@ class TokenError(requests.RequestException):
     status: int | None = None  # the HTTP status of ZITADEL's answer, if there is one
     error: str | None = None  # the error code in it (RFC 6749, section 5.2)
     description: str | None = None  # the `error_description` in it
-    temporary: bool = False  # False if a later try won't help, as with a revoked key
+    temporary: bool = False  # whether a later try may help; not with a revoked key
 
     def __init__(self, message: str, **attributes: Any) -> None:
+        # Only the message is an argument: copy and pickle pass on nothing else.
         super().__init__(message)
         vars(self).update(attributes)
 
@@ -49,10 +50,10 @@ class AccessToken(AuthBase):
         token_url: ZITADEL's token endpoint.
         host_header: ZITADEL's own domain, if `token_url` is an internal address.
         timeout: seconds to connect to each of ZITADEL's addresses, and seconds that it
-            may be silent. Their sum is about how long the answer's body may take.
+            may be silent. Reading the answer's body may take about their sum.
 
     Raises:
-        ValueError: `token_url` is not an http or https address without credentials.
+        ValueError: `token_url` is not an http or https address, or has credentials.
     """
 
     def __init__(
@@ -63,8 +64,8 @@ class AccessToken(AuthBase):
         timeout: tuple[float, float] = (3, 10),
     ) -> None:
         address = urlsplit(token_url)
-        is_web = address.scheme in ("http", "https") and address.hostname
-        if not is_web or "@" in address.netloc:
+        host = address.hostname or ""
+        if address.scheme not in ("http", "https") or not host or "@" in address.netloc:
             raise ValueError("token_url must be like https://example.com/token.")
 
         self.token_url = token_url
@@ -73,17 +74,18 @@ class AccessToken(AuthBase):
             token_url, proxies={}, stream=None, verify=None, cert=None
         )
         # What is meant for this machine must not leave it through a proxy.
-        if LOOPBACK.fullmatch(address.hostname or ""):
+        if LOOPBACK.fullmatch(host):
             environment["proxies"] = {}
         self._options: dict[str, Any] = {**environment, "timeout": timeout}
 
-        proxy = select_proxy(token_url, environment["proxies"])
-        via = f" through the proxy {proxy.rpartition('@')[2]}" if proxy else ""
-        self._where = token_url + via
+        proxy = select_proxy(token_url, environment["proxies"]) or ""
+        proxy = proxy.rpartition("@")[2]
+        self._where = f"{token_url} through the proxy {proxy}" if proxy else token_url
 
         self._current = _Token()
         self._locks: dict[int, threading.Lock] = {}
-        self._failures, self._failure = 0, TokenError("")
+        self._failures = 0
+        self._failure = TokenError("")
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Add the Authorization header to `request` and return it; raise TokenError."""
@@ -100,20 +102,21 @@ class AccessToken(AuthBase):
         return self._current.expires_at
 
     def token(self) -> str:
-        """Return an access token that is valid for a while longer; raise TokenError."""
+        """Return an access token that hasn't expired; raise TokenError."""
         # A count, since an error kept here would keep all earlier ones alive.
         current, failures = self._current, self._failures
-        if current.is_valid_until(current.renew_at):
+        if current.is_fresh():
             return current.value
 
-        # A lock that a thread holds during a fork stays locked in the child.
+        # One lock for each process, since one held during a fork stays locked.
         lock = self._locks.setdefault(os.getpid(), threading.Lock())
-        if not lock.acquire(blocking=not current.is_valid_until(current.expires_at)):
+        # While one thread renews, the others use the token while it is valid, or wait.
+        if not lock.acquire(blocking=not current.is_valid()):
             return current.value
 
         try:
             current = self._current
-            if current.is_valid_until(current.renew_at):
+            if current.is_fresh():
                 return current.value
             if self._failures != failures:  # of the thread that held the lock
                 raise copy.copy(self._failure) from self._failure.__cause__
@@ -138,21 +141,22 @@ class AccessToken(AuthBase):
             self._current = token = self._fetch()
         except TokenError as error:
             token = self._current  # or what discard() has left
-            if not token.is_valid_until(token.expires_at):
+            if not token.is_valid():
+                self._failures += 1
                 # A copy, without the traceback and all that it keeps alive.
-                self._failures, self._failure = self._failures + 1, copy.copy(error)
+                self._failure = copy.copy(error)
                 self._failure.__cause__ = error.__cause__
                 raise
 
             # Not every request should wait for ZITADEL, or ask it in vain.
-            token.renew_at = min(time.time() + RETRY_SECONDS, token.expires_at)
+            token.renew_at = time.time() + RETRY_SECONDS
 
         return token.value
 
     def _fetch(self) -> "_Token":
         asked_at = time.time()
-        # Unlike a session, it reads no ~/.netrc, follows no redirect, and leaves a body
-        # unread until its size is checked.
+        # Unlike a session, an adapter reads no ~/.netrc, follows no redirect, and
+        # leaves a body unread until its size is checked.
         adapter = HTTPAdapter()
         # The certificate is for ZITADEL's own domain, not for an internal address.
         domain = urlsplit(f"//{self._headers.get('Host', '')}").hostname
@@ -166,21 +170,22 @@ class AccessToken(AuthBase):
             # What keeps or logs an error must not find the credentials in it.
             del response.request
         except (OSError, ValueError, HTTPError) as error:  # requests doesn't wrap all
+            vars(error).update(request=None)
             cause = _cause(error)
-            # Others may quote what was sent.
+            # The messages of other exceptions may quote what was sent.
             words = f": {cause}" if isinstance(cause, OSError) else ""
             message = f"{type(error).__name__}{words} at {self._where}"
 
             is_rejected = isinstance(cause, ssl.SSLCertVerificationError)
-            is_away = isinstance(error, AWAY) and not is_rejected
-            raise TokenError(message, temporary=is_away) from error
+            is_temporary = isinstance(error, TEMPORARY) and not is_rejected
+            raise TokenError(message, temporary=is_temporary) from error
 
         texts = {name: text for name, text in answer.items() if isinstance(text, str)}
         token, lifetime = texts.get("access_token", ""), answer.get("expires_in", 0)
-        is_number = isinstance(lifetime, (int, float)) and 0 < lifetime < 1e9
+        is_lifetime = isinstance(lifetime, (int, float)) and 0 < lifetime < 1e9
         status = response.status_code
 
-        if status == 200 and B64TOKEN.fullmatch(token) and is_number:
+        if status == 200 and B64TOKEN.fullmatch(token) and is_lifetime:
             return _Token(token, asked_at, lifetime)
 
         description = texts.get("error_description")
@@ -198,19 +203,23 @@ class AccessToken(AuthBase):
 
 class _Token:
     def __init__(self, value: str = "", asked_at: float = 0, lifetime: float = 0):
-        self.value, self.asked_at = value, asked_at
+        self.value = value
+        self.asked_at = asked_at
         self.expires_at = asked_at + lifetime
         # After 90 % of its lifetime, at most a minute early.
         self.renew_at = self.expires_at - min(60, lifetime / 10)
 
-    def is_valid_until(self, end: float) -> bool:
+    def is_fresh(self) -> bool:
+        return self.is_valid() and time.time() < self.renew_at
+
+    def is_valid(self) -> bool:
         # The lower bound forces renewal if the clock was set back.
-        return self.asked_at <= time.time() < end
+        return self.asked_at <= time.time() < self.expires_at
 
 
 def _json_object(response: requests.Response, seconds: float) -> dict[str, Any]:
     content, deadline = bytearray(), time.monotonic() + seconds
-    # Return what has arrived, so that an answer that drips in meets the deadline.
+    # read1() doesn't wait for more, so an answer that trickles in meets the deadline.
     while part := response.raw.read1(8192, decode_content=True):
         content += part
         if len(content) > MAX_BYTES:

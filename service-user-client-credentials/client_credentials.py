@@ -17,15 +17,16 @@ class ClientCredentialsToken(AccessToken):
 
     Args:
         token_url: ZITADEL's token endpoint.
-        scope: the scopes, separated by spaces.
+        scope: the scopes, separated by spaces. An API's project must be among them, as
+            urn:zitadel:iam:org:project:id:{project id}:aud; otherwise it answers 401.
         client_id: the service account's username.
         client_secret: the service account's client secret.
         host_header: ZITADEL's own domain, if `token_url` is an internal address.
         timeout: seconds to connect to each of ZITADEL's addresses, and seconds that it
-            may be silent.
+            may be silent. Reading the answer's body may take about their sum.
 
     Raises:
-        ValueError: `token_url` is not an http or https address.
+        ValueError: `token_url` is not an http or https address, or has credentials.
     """
 
     def __init__(

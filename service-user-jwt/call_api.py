@@ -110,10 +110,10 @@ def _call_routes(settings: Settings, token: Any, credentials: tuple[str, ...]) -
     print(f"Using the {origin} ({' and '.join(credentials)}).")
 
     base_url = settings.url("API_BASE_URL", "http://localhost:5000")
-    statuses = {_call(settings, base_url, path, token) for path in ROUTES}
+    statuses = [_call(settings, base_url, path, token) for path in ROUTES]
     if 401 in statuses:
         print("To find out why, use diagnose.py beside the folders.", file=sys.stderr)
-    return 0 if statuses == {200} else 1
+    return 0 if set(statuses) == {200} else 1
 
 
 def _call(settings: Settings, base_url: str, path: str, token: Token) -> int:

@@ -1,7 +1,7 @@
 """What a failed connection means, in sentences with the remedy.
 
 The scripts and the programs in the root share this file. It isn't meant for copying:
-the files that are say what happened, and leave the explanation to this one.
+the files that are report what happened, and leave the explanation to this one.
 """
 
 import os

@@ -26,17 +26,18 @@ class JWTProfileToken(AccessToken):
     Args:
         token_url: ZITADEL's token endpoint.
         issuer: ZITADEL's own address, as its discovery document names it.
-        scope: the scopes, separated by spaces.
+        scope: the scopes, separated by spaces. An API's project must be among them, as
+            urn:zitadel:iam:org:project:id:{project id}:aud; otherwise it answers 401.
         user_id: the key file's `userId`.
         key_id: the key file's `keyId`.
         private_key: the key file's `key`, an RSA private key in PEM.
         host_header: ZITADEL's own domain, if `token_url` is an internal address.
         timeout: seconds to connect to each of ZITADEL's addresses, and seconds that it
-            may be silent.
+            may be silent. Reading the answer's body may take about their sum.
 
     Raises:
         ValueError: `private_key` is not an unencrypted RSA private key in PEM, or
-            `token_url` is not an http or https address.
+            `token_url` is not an http or https address, or has credentials.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class JWTProfileToken(AccessToken):
             key = None
         if not isinstance(key, RSAPrivateKey):
             message = "The key is not an unencrypted RSA private key in PEM."
-            raise ValueError(message)  # noqa: TRY004 - the type of what was read
+            raise ValueError(message)  # noqa: TRY004 - the type of what it contains
 
         self._issuer = issuer.rstrip("/")
         self._scope = scope

@@ -295,7 +295,9 @@ def test_the_cause_of_an_error_is_reachable(token: AccessToken, upstream: Upstre
     upstream.stop()
     with pytest.raises(TokenError) as raised:
         token.token()
-    assert isinstance(raised.value.__cause__, requests.ConnectionError)
+    cause = raised.value.__cause__
+    assert isinstance(cause, requests.ConnectionError)
+    assert cause.request is None  # which would contain the credentials
 
 
 def test_pickling_is_rejected_with_a_remedy(token: AccessToken) -> None:

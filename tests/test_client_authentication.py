@@ -78,6 +78,14 @@ def test_the_form_carries_the_token_and_the_assertion() -> None:
     assert jwt.get_unverified_header(signed) == {"alg": "RS256", "typ": "JWT", "kid": "kid"}
 
 
+@pytest.mark.parametrize("data", [None, b"token=a", {"token": "a"}])
+def test_any_form_is_extended_by_the_assertion(data: Any) -> None:
+    request = requests.Request("POST", ISSUER, data=data, auth=new_authentication())
+    form = parse_qs(str(request.prepare().body))
+    assert form.pop("client_assertion") and form.pop("client_assertion_type")
+    assert form == ({"token": ["a"]} if data else {})
+
+
 def test_the_content_length_includes_the_assertion() -> None:
     request = requests.Request("POST", ISSUER, data={"token": "a"}, auth=new_authentication())
     prepared = request.prepare()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import urllib3
 from flask import Flask
 from requests.auth import HTTPBasicAuth
@@ -304,11 +307,23 @@ def only_headers(write: Callable[[bytes], Any]) -> None:
     time.sleep(1)
 
 
+@pytest.mark.parametrize("zitadel", ["is silent", "closes without an answer"])
+def test_the_cause_of_an_error_contains_no_credentials(zitadel: str, upstream: Upstream) -> None:
+    FAULTS[zitadel][0](upstream)
+    basic = HTTPBasicAuth("id", "s3cret")
+    introspection = TokenIntrospection(upstream.url, basic, timeout=(0.3, 0.3))
+    with pytest.raises(IntrospectionUnavailableError) as raised:
+        introspection.introspect("abc.DEF")
+    cause = raised.value.__cause__
+    assert isinstance(cause, requests.RequestException)
+    assert not re.search(rb"abc.DEF|aWQ6czNjcmV0", pickle.dumps(cause))
+
+
 @pytest.mark.parametrize(
     "silence", [{"delay": 1}, {"stream": only_headers}], ids=["at once", "after the headers"]
 )
 def test_while_zitadel_is_silent_one_caller_at_a_time_waits_for_it(
-    silence: dict[str, Any], upstream: Upstream
+    silence: dict[str, Any], upstream: Upstream, caplog: pytest.LogCaptureFixture
 ) -> None:
     basic = HTTPBasicAuth("id", "s3cret")
     introspection = TokenIntrospection(upstream.url, basic, timeout=(0.3, 0.5))
@@ -322,6 +337,7 @@ def test_while_zitadel_is_silent_one_caller_at_a_time_waits_for_it(
         burst = [threads.submit(send, base_url, "/", TOKEN) for _ in range(10)]
         assert {call.result()[0] for call in burst} == {503}
         assert len(upstream.forms) == 11
+        assert caplog.text.count("ZITADEL is silent") == 9
 
         upstream.answer(active())
         assert send(base_url, "/", TOKEN)[0] == 200

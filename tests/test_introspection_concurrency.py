@@ -144,18 +144,18 @@ def test_workers_forked_after_a_request_share_no_connection(
 
 FORKING = """
 import os, sys, threading, time
-import requests
-from introspection import TokenIntrospection
+from introspection import TokenIntrospection, requests
 
 introspection = TokenIntrospection(sys.argv[1], None)
 introspection.introspect("before")
 
-class Session(requests.Session):
-    def __init__(self):
-        time.sleep(0.1)  # so that other threads come meanwhile
-        super().__init__()
+begin = requests.Session.__init__
 
-requests.Session = Session
+def begin_slowly(session):
+    time.sleep(0.1)  # so that other threads come meanwhile
+    begin(session)
+
+requests.Session.__init__ = begin_slowly
 together = threading.Barrier(8)
 wrong = []
 
