@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from email.utils import formatdate
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlencode, urlsplit
 
 import requests
@@ -22,8 +22,6 @@ from urllib3.exceptions import HTTPError
 
 MAX_BYTES = 1_000_000
 SILENT_AFTER = 3  # timeouts in a row
-CLOSED = (BrokenPipeError, ConnectionAbortedError, ConnectionResetError)
-TLS_CLOSED = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 LOOPBACK = re.compile(r"(.+\.)?localhost\.?|127(\.\d+){1,3}|::1")
 
 
@@ -118,10 +116,9 @@ class TokenIntrospection:
         if self._timeouts >= SILENT_AFTER:
             slots, reason = session.probe, "ZITADEL is silent"
 
+        deadline = time.monotonic() + sum(self._options["timeout"])
         if not slots.acquire(blocking=False):
             raise IntrospectionUnavailableError(reason)
-
-        deadline = time.monotonic() + sum(self._options["timeout"])
         try:
             with self._send(session, token) as response:
                 is_ok = response.status_code == 200
@@ -154,10 +151,7 @@ class TokenIntrospection:
         try:
             return session.send(request, **self._options)
         except requests.ConnectionError as error:
-            cause = _cause(error)
-            # For an end without notice, OpenSSL 3.5 and newer has only this reason.
-            is_end = getattr(cause, "reason", "") == "UNEXPECTED_EOF_WHILE_READING"
-            if not is_end and not isinstance(cause, (*CLOSED, *TLS_CLOSED)):
+            if not _was_cut_off(_cause(error)):
                 raise
 
         # ZITADEL may close an idle connection just as it is reused. The others in the
@@ -184,6 +178,10 @@ class _Session(requests.Session):
 
         self.mount("https://", adapter)
         self.mount("http://", adapter)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled, as for another process."""
+        raise TypeError("Create a TokenIntrospection in each process instead.")
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Follow no redirect, nor read its body, as `allow_redirects=False` would."""
@@ -229,3 +227,11 @@ def _cause(error: BaseException) -> BaseException:
         if isinstance(inner, BaseException):
             return _cause(inner)
     return error
+
+
+def _was_cut_off(cause: BaseException) -> bool:
+    # For an end without notice, OpenSSL 3.5 and newer has only this reason.
+    is_end = getattr(cause, "reason", "") == "UNEXPECTED_EOF_WHILE_READING"
+    # Not every ConnectionError, since one may also be refused.
+    ends = (BrokenPipeError, ConnectionAbortedError, ConnectionResetError)
+    return is_end or isinstance(cause, (*ends, ssl.SSLEOFError, ssl.SSLZeroReturnError))

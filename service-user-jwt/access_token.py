@@ -70,6 +70,9 @@ class AccessToken(AuthBase):
 
         self.token_url = token_url
         self._headers = {"Host": host_header} if host_header else {}
+        # The certificate is for ZITADEL's own domain, not for an internal address.
+        self._domain = urlsplit(f"//{host_header or ''}").hostname
+
         environment = requests.Session().merge_environment_settings(
             token_url, proxies={}, stream=None, verify=None, cert=None
         )
@@ -143,7 +146,7 @@ class AccessToken(AuthBase):
             token = self._current  # or what discard() has left
             if not token.is_valid():
                 self._failures += 1
-                # A copy, without the traceback and all that it keeps alive.
+                # A copy for the threads that wait, without this one's traceback.
                 self._failure = copy.copy(error)
                 self._failure.__cause__ = error.__cause__
                 raise
@@ -155,18 +158,17 @@ class AccessToken(AuthBase):
 
     def _fetch(self) -> "_Token":
         asked_at = time.time()
+        deadline = time.monotonic() + sum(self._options["timeout"])
         # Unlike a session, an adapter reads no ~/.netrc, follows no redirect, and
         # leaves a body unread until its size is checked.
         adapter = HTTPAdapter()
-        # The certificate is for ZITADEL's own domain, not for an internal address.
-        domain = urlsplit(f"//{self._headers.get('Host', '')}").hostname
-        adapter.poolmanager.connection_pool_kw["server_hostname"] = domain
+        adapter.poolmanager.connection_pool_kw["server_hostname"] = self._domain
 
         try:
             request = requests.Request("POST", self.token_url, self._headers)
             request.data, request.auth = self.grant()
             with adapter.send(request.prepare(), **self._options) as response:
-                answer = _json_object(response, sum(self._options["timeout"]))
+                answer = _json_object(response, deadline)
             # What keeps or logs an error must not find the credentials in it.
             del response.request
         except (OSError, ValueError, HTTPError) as error:  # requests doesn't wrap all
@@ -176,7 +178,7 @@ class AccessToken(AuthBase):
             words = f": {cause}" if isinstance(cause, OSError) else ""
             message = f"{type(error).__name__}{words} at {self._where}"
 
-            is_rejected = isinstance(cause, ssl.SSLCertVerificationError)
+            is_rejected = isinstance(cause, ssl.SSLError) and not _was_cut_off(cause)
             is_temporary = isinstance(error, TEMPORARY) and not is_rejected
             raise TokenError(message, temporary=is_temporary) from error
 
@@ -217,8 +219,8 @@ class _Token:
         return self.asked_at <= time.time() < self.expires_at
 
 
-def _json_object(response: requests.Response, seconds: float) -> dict[str, Any]:
-    content, deadline = bytearray(), time.monotonic() + seconds
+def _json_object(response: requests.Response, deadline: float) -> dict[str, Any]:
+    content = bytearray()
     # read1() doesn't wait for more, so an answer that trickles in meets the deadline.
     while part := response.raw.read1(8192, decode_content=True):
         content += part
@@ -241,3 +243,11 @@ def _cause(error: BaseException) -> BaseException:
         if isinstance(inner, BaseException):
             return _cause(inner)
     return error
+
+
+def _was_cut_off(cause: BaseException) -> bool:
+    # For an end without notice, OpenSSL 3.5 and newer has only this reason.
+    is_end = getattr(cause, "reason", "") == "UNEXPECTED_EOF_WHILE_READING"
+    # Not every ConnectionError, since one may also be refused.
+    ends = (BrokenPipeError, ConnectionAbortedError, ConnectionResetError)
+    return is_end or isinstance(cause, (*ends, ssl.SSLEOFError, ssl.SSLZeroReturnError))

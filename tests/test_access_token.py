@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -448,21 +449,33 @@ def test_many_threads_may_discard_the_same_token(token: AccessToken, upstream: U
     assert len(upstream.forms) == 2
 
 
-def test_an_interrupted_tls_handshake_is_a_temporary_error() -> None:
+@pytest.mark.parametrize(
+    ("answer", "words", "temporary"),
+    [
+        (b"", "EOF", True),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", r"WRONG_VERSION|RECORD_LAYER", False),
+    ],
+    ids=["cut off", "answered in http"],
+)
+def test_a_tls_handshake_that_is_cut_off_is_a_temporary_error(
+    answer: bytes, words: str, temporary: bool
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up() -> None:
             connection, _ = listener.accept()
             connection.recv(1)
+            connection.sendall(answer)
             connection.shutdown(socket.SHUT_WR)  # with a FIN, before any answer
-            while connection.recv(65536):
-                pass
+            with suppress(ConnectionResetError):
+                while connection.recv(65536):
+                    pass
             connection.close()
 
         thread = threading.Thread(target=hang_up)
         thread.start()
         url = f"https://127.0.0.1:{listener.getsockname()[1]}/oauth/v2/token"
-        with pytest.raises(TokenError, match="EOF") as raised:
+        with pytest.raises(TokenError, match=words) as raised:
             ClientCredentialsToken(url, "s", "user", "s3cret").token()
         thread.join()
-    assert raised.value.temporary
+    assert raised.value.temporary == temporary

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import shutil
 import threading
 import time
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, Response, jsonify
+from requests.auth import HTTPBasicAuth
 
 from client_authentication import PrivateKeyJWT
 from instance import Suite
@@ -140,6 +143,13 @@ def test_workers_forked_after_a_request_share_no_connection(
         ThreadPoolExecutor(THREADS) as threads,
     ):
         assert all(threads.map(call, range(300)))
+
+
+def test_a_copy_for_another_process_is_rejected_with_a_remedy(upstream: Upstream) -> None:
+    introspection = TokenIntrospection(upstream.url, HTTPBasicAuth("id", "s3cret"))
+    for copied in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError, match="in each process instead"):
+            copied(introspection)
 
 
 FORKING = """
