@@ -184,7 +184,7 @@ class _Session(requests.Session):
         raise TypeError("Create a TokenIntrospection in each process instead.")
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Follow no redirect, nor read its body, as `allow_redirects=False` would."""
+        """Follow no redirect. `allow_redirects=False` would still read its body."""
 
 
 def _json_object(response: requests.Response, deadline: float) -> dict[str, Any]:

@@ -204,6 +204,8 @@ class AccessToken(AuthBase):
 
 
 class _Token:
+    """A token and when it was asked for, is to be renewed, and expires."""
+
     def __init__(self, value: str = "", asked_at: float = 0, lifetime: float = 0):
         self.value = value
         self.asked_at = asked_at
