@@ -180,3 +180,11 @@ def test_an_invalid_address_is_rejected_at_once(url: str) -> None:
     with pytest.raises(ValueError) as raised:
         TokenIntrospection(url, HTTPBasicAuth("id", "s3cret"))
     assert "s3cret" not in str(raised.value)
+
+
+def test_a_timeout_of_another_type_occupies_no_slot(upstream: Upstream) -> None:
+    basic = HTTPBasicAuth("id", "s3cret")
+    introspection = TokenIntrospection(upstream.url, basic, timeout=5, max_concurrent=1)  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            introspection.introspect("abc")
