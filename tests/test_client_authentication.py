@@ -81,7 +81,7 @@ def test_the_form_carries_the_token_and_the_assertion() -> None:
 @pytest.mark.parametrize("data", [None, b"token=a", {"token": "a"}])
 def test_any_form_is_extended_by_the_assertion(data: Any) -> None:
     request = requests.Request("POST", ISSUER, data=data, auth=new_authentication())
-    form = parse_qs(str(request.prepare().body))
+    form = parse_qs(str(request.prepare().body), keep_blank_values=True)
     assert form.pop("client_assertion") and form.pop("client_assertion_type")
     assert form == ({"token": ["a"]} if data else {})
 
