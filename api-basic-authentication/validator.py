@@ -41,7 +41,10 @@ class Introspection(Protocol):
     """Whatever can tell whether a token is active."""
 
     def introspect(self, token: str) -> dict[str, Any]:
-        """Return the answer about the token (RFC 7662); raise IntrospectionError."""
+        """Return the answer about the token (RFC 7662).
+
+        Raises IntrospectionUnavailableError or IntrospectionRejectedError without one.
+        """
         ...
 
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from dotenv import find_dotenv
+from flask.helpers import get_load_dotenv
 
 from settings import Values, distrust, read
 
@@ -16,7 +17,8 @@ def without_files() -> Values:
     except for Flask's own variables from files that nobody else can change. Raises
     settings.ConfigurationError if one of these files can't be read.
     """
-    kinds = (".flaskenv", ".env") if "FLASK_RUN_FROM_CLI" in os.environ else ()
+    is_loaded_by_flask = "FLASK_RUN_FROM_CLI" in os.environ and get_load_dotenv()
+    kinds = (".flaskenv", ".env") if is_loaded_by_flask else ()
     for file in filter(None, (find_dotenv(kind, usecwd=True) for kind in kinds)):
         is_trusted = distrust(Path(file)) == ""
         for name, value in read(Path(file)).items():

@@ -96,6 +96,10 @@ class TokenIntrospection:
         self._max_concurrent = max_concurrent
         self._session = _Session(max_concurrent, self.headers)
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled, as for another process."""
+        raise TypeError("Create a TokenIntrospection in each process instead.")
+
     @property
     def identity(self) -> str:
         """What an answer depends on besides the token; "" without a client id."""
@@ -178,10 +182,6 @@ class _Session(requests.Session):
 
         self.mount("https://", adapter)
         self.mount("http://", adapter)
-
-    def __reduce__(self) -> NoReturn:
-        """Refuse to be copied or pickled, as for another process."""
-        raise TypeError("Create a TokenIntrospection in each process instead.")
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Follow no redirect. `allow_redirects=False` would still read its body."""

@@ -12,7 +12,13 @@ from urllib.parse import urlsplit
 import requests
 from requests import PreparedRequest
 
-from connection import explanation, printable, seconds_ahead, session_for
+from connection import (
+    explanation,
+    is_loopback,
+    printable,
+    seconds_ahead,
+    session_for,
+)
 from settings import ConfigurationError, Settings, load, stop
 
 ROUTES = ("/api/public", "/api/private", "/api/private-scoped")
@@ -88,7 +94,7 @@ def main(
             status = 0
         else:
             status = _call_routes(settings, token, credentials)
-        sys.stdout.flush()
+        print(end="", flush=True)
     except ConfigurationError as error:
         stop(error)
     except requests.RequestException as error:  # a TokenError
@@ -128,11 +134,11 @@ def _call(settings: Settings, base_url: str, path: str, token: Token) -> int:
             raise
 
         setting = f"API_BASE_URL in {settings.source('API_BASE_URL')}"
-        port = urlsplit(base_url).port or 80
-        raise ConfigurationError(
-            f"{explanation(error, base_url, setting)} To start the API, run `flask "
-            f"--app server run --port {port}` in its folder."
-        ) from None
+        problem = explanation(error, base_url, setting)
+        if is_loopback(base_url):
+            command = f"flask --app server run --port {urlsplit(base_url).port or 80}"
+            problem += f" To start the API, run `{command}` in its folder."
+        raise ConfigurationError(problem) from None
 
     try:
         answer = response.json()

@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import socket
+import ssl
 import threading
 import time
 import weakref
@@ -21,6 +22,7 @@ import pytest
 import requests
 
 import access_token
+import introspection
 from access_token import AccessToken, TokenError
 from client_credentials import ClientCredentialsToken
 from jwt_profile import JWTProfileToken
@@ -447,6 +449,18 @@ def test_many_threads_may_discard_the_same_token(token: AccessToken, upstream: U
         token.discard(rejected)
         assert token.token() == "t2"
     assert len(upstream.forms) == 2
+
+
+@pytest.mark.parametrize("module", [access_token, introspection])
+@pytest.mark.parametrize(
+    ("reason", "ended"), [("UNEXPECTED_EOF_WHILE_READING", True), ("TLSV1_ALERT_X", False)]
+)
+def test_an_end_without_notice_has_only_a_reason_with_newer_versions_of_openssl(
+    module: Any, reason: str, ended: bool
+) -> None:
+    error = ssl.SSLError(1, f"[SSL: {reason}]")
+    error.reason = reason
+    assert module._was_cut_off(error) == ended
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from diagnosing import ACCEPTED, diagnose, problem
+from diagnosing import ACCEPTED, claims, diagnose, problem
 from instance import Suite
 from keys import tls
 from programs import APIS, free_port
 from servers import DISCOVERY, Upstream
+
+INTROSPECTION_URL = "ZITADEL_INTROSPECTION_URL"
 
 
 @pytest.mark.local_zitadel
@@ -169,6 +173,37 @@ def test_a_domain_that_is_reachable_only_for_others_is_accepted(
     variables = {"ZITADEL_DOMAIN": domain, "ZITADEL_INTROSPECTION_URL": upstream.url}
     lines = diagnose(folder, token="abc", status=0, ahead=0, **variables)
     assert f"ok       ZITADEL answers at {upstream.base_url} and calls itself {domain}." in lines
+
+
+@pytest.fixture
+def internal_api(
+    scripted_api: tuple[Upstream, Path], tmp_path: Path
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Provide an API's folder, and the variables for a ZITADEL that is reached only internally."""
+    context, certificate = tls(tmp_path, "auth.invalid")
+    upstream = Upstream(context)
+    upstream.paths[DISCOVERY] = {"issuer": "https://auth.invalid"}
+    upstream.answer(claims())
+    variables = {"ZITADEL_DOMAIN": "https://auth.invalid", INTROSPECTION_URL: upstream.url}
+    yield scripted_api[1], variables | {"REQUESTS_CA_BUNDLE": str(certificate)}
+    upstream.stop()
+
+
+def test_an_internal_address_may_have_the_certificate_of_zitadels_own_domain(
+    internal_api: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, variables = internal_api
+    assert ACCEPTED in diagnose(folder, token="abc", status=0, ahead=0, **variables)
+
+
+def test_each_address_that_fails_is_named_with_its_variable(
+    internal_api: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, variables = internal_api
+    told = problem(folder, token="abc", **variables | {"ZITADEL_DOMAIN": "https://x.invalid"})
+    headline = "The API can't use the address in ZITADEL_DOMAIN or ZITADEL_INTROSPECTION_URL. "
+    assert told.startswith(f"{headline}https://x.invalid can't be reached")
+    assert f"The certificate of {variables[INTROSPECTION_URL].rpartition('/oauth')[0]} " in told
 
 
 @pytest.mark.local_zitadel

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, Response, jsonify
-from requests.auth import HTTPBasicAuth
+from requests.auth import AuthBase, HTTPBasicAuth
 
 from client_authentication import PrivateKeyJWT
 from instance import Suite
@@ -145,8 +145,14 @@ def test_workers_forked_after_a_request_share_no_connection(
         assert all(threads.map(call, range(300)))
 
 
-def test_a_copy_for_another_process_is_rejected_with_a_remedy(upstream: Upstream) -> None:
-    introspection = TokenIntrospection(upstream.url, HTTPBasicAuth("id", "s3cret"))
+@pytest.mark.parametrize(
+    "authentication",
+    [HTTPBasicAuth("id", "s3cret"), PrivateKeyJWT("c", "k", pem(RSA_KEY), "https://zitadel")],
+)
+def test_a_copy_for_another_process_is_rejected_with_a_remedy(
+    authentication: AuthBase, upstream: Upstream
+) -> None:
+    introspection = TokenIntrospection(upstream.url, authentication)
     for copied in (pickle.dumps, copy.deepcopy):
         with pytest.raises(TypeError, match="in each process instead"):
             copied(introspection)

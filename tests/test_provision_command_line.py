@@ -8,6 +8,7 @@ import pytest
 
 from provisioning import FOLDERS, TOKEN, Setup, in_process
 from servers import Upstream
+from tools import arguments
 
 
 def test_the_help_names_everything_that_it_creates(offline: Setup) -> None:
@@ -97,3 +98,16 @@ def test_a_password_in_netrc_is_never_sent(
     netrc.write_text("default login someone password s3cret\n")
     offline.run(status=2, NETRC=str(netrc))
     assert scripted_zitadel.authorizations == [None, f"Bearer {TOKEN}"]
+
+
+@pytest.mark.parametrize(
+    ("domain", "issuer"),
+    [
+        ("https://Zürich.example/", "https://xn--zrich-kva.example"),
+        ("straße.example", "https://xn--strae-oqa.example"),
+        ("http://localhost:8080/", "http://localhost:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_a_domain_has_the_form_of_the_issuer(domain: str, issuer: str) -> None:
+    assert arguments.domain(domain) == issuer

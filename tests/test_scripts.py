@@ -223,6 +223,27 @@ def test_ctrl_c_ends_a_script_without_a_traceback(
     assert process.returncode == 130
 
 
+@pytest.mark.parametrize(("host", "advised"), [("localhost", True), ("x.invalid", False)])
+def test_only_an_api_on_this_machine_is_to_be_started(
+    host: str, advised: bool, tmp_path: Path
+) -> None:
+    url = f"http://{host}:{free_port()}"
+    folder = prepare("service-user-pat", tmp_path, API_BASE_URL=url)
+    ended = start(folder)
+    assert ended.returncode == 4 and f"{url} can't be reached" in ended.stderr
+    assert ("flask --app server run" in ended.stderr) == advised
+
+
+def test_a_script_runs_without_a_standard_output(tmp_path: Path, upstream: Upstream) -> None:
+    upstream.answer({"message": "hello"})
+    folder = prepare("service-user-pat", tmp_path, API_BASE_URL=upstream.base_url)
+    command = f"exec {sys.executable} {SCRIPTS[folder.name]} >&-"
+    ended = subprocess.run(
+        ["sh", "-c", command], cwd=folder, env=environment(), stderr=subprocess.PIPE
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_closed_pipe_ends_a_script_without_a_traceback(
     name: str, tmp_path: Path, upstream: Upstream

@@ -35,10 +35,12 @@ def find_zitadel(report: Report, api: Api) -> requests.Response | None:
     addresses = {api.domain: dict[str, str]()}
     if api.headers:  # an internal address, the only one that this machine may reach
         addresses[urlsplit(api.url)._replace(path="").geturl()] = api.headers
-    problems = []
+    problems, settings = [], []
     for address, headers in addresses.items():
+        name = api.setting if headers else "ZITADEL_DOMAIN"
+        settings.append(name)
         try:
-            session, name = session_for(address), "ZITADEL_DOMAIN"
+            session = session_for(address)
             answer = send(session, "GET", address, DISCOVERY, setting=name, headers=headers)
         except UnavailableError as error:
             problems.append(str(error))
@@ -48,7 +50,7 @@ def find_zitadel(report: Report, api: Api) -> requests.Response | None:
             report.ok(f"ZITADEL answers at {address} and calls itself {api.domain}.")
             return answer
         problems.append(problem)
-    report.problem("The API can't use the address in ZITADEL_DOMAIN.", problems[0])
+    report.problem(f"The API can't use the address in {' or '.join(settings)}.", *problems)
     return None
 
 

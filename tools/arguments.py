@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import requests
+
 from tools.connection import is_loopback
 from tools.objects import name_problem
 from tools.suite import DEFAULT_PROJECT, ROOT
@@ -58,6 +60,8 @@ def domain(text: str) -> str:
     try:
         url = urlsplit(address if has_scheme else f"https://{address}")
         host = (url.hostname or "").encode("idna").decode()  # rejects what can't be looked up
+        # The issuer has the form that requests sends, also of an international domain.
+        sent = requests.Request("GET", f"{url.scheme}://{url.netloc}").prepare().url
         usable = url.scheme in ("http", "https") and host and url.port != 0
     except ValueError:
         usable = False
@@ -73,7 +77,7 @@ def domain(text: str) -> str:
     if url.scheme == "http" and not is_loopback(address):
         warning = "is not encrypted: anyone on the network path can read the secrets."
         complain(f"warning: {address} {warning}")
-    return f"{url.scheme}://{url.netloc}"
+    return str(sent).rstrip("/")
 
 
 def administrator_token(file: Path | None) -> str:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 
@@ -66,6 +67,10 @@ def send(
     `setting` is where the user put the address. Raises UnavailableError.
     """
     options |= {"timeout": TIMEOUTS, "allow_redirects": False}
+    # The certificate is for ZITADEL's own domain, not for an internal address.
+    host = urlsplit(f"//{options.get('headers', {}).get('Host', '')}").hostname
+    adapter: Any = session.get_adapter(url)
+    adapter.poolmanager.connection_pool_kw["server_hostname"] = host
     try:
         return session.request(method, url + path, **options)
     except (OSError, ValueError) as error:  # requests doesn't wrap all of them
