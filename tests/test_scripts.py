@@ -208,6 +208,7 @@ def test_ctrl_c_ends_a_script_without_a_traceback(
     folder = prepare(name, tmp_path, **addresses)
 
     def interrupt(form: object) -> None:
+        time.sleep(0.5)  # until it waits for the answer
         process.send_signal(signal.SIGINT)
         time.sleep(5)
 
