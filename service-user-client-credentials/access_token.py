@@ -26,17 +26,31 @@ TEMPORARY = (requests.ConnectionError, requests.Timeout, HTTPError)
 
 
 class TokenError(requests.RequestException):
-    """ZITADEL issued no access token; the message says what happened."""
+    """ZITADEL issued no access token; the message says what happened.
 
-    status: int | None = None  # the HTTP status of ZITADEL's answer, if there is one
-    error: str | None = None  # the error code in it (RFC 6749, section 5.2)
-    description: str | None = None  # the `error_description` in it
-    temporary: bool = False  # whether a later try may help; not with a revoked key
+    Attributes:
+        status: the HTTP status of ZITADEL's answer, None without an answer.
+        error: the error code in it (RFC 6749, section 5.2), None without one.
+        description: the `error_description` in it, None without one.
+        temporary: True if a later try may succeed, since ZITADEL is away; False if
+            somebody has to do something, for example because a key was revoked.
+    """
 
-    def __init__(self, message: str, **attributes: Any) -> None:
-        # Only the message is an argument: copy and pickle pass on nothing else.
-        super().__init__(message)
-        vars(self).update(attributes)
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        error: str | None = None,
+        description: str | None = None,
+        temporary: bool = False,
+        response: requests.Response | None = None,
+    ) -> None:
+        super().__init__(message, response=response)
+        self.status = status
+        self.error = error
+        self.description = description
+        self.temporary = temporary
 
 
 class AccessToken(AuthBase):
