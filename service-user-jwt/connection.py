@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import requests
-from requests.utils import get_environ_proxies, select_proxy
+from requests.utils import select_proxy
 
 LOOPBACK = re.compile(r"(.+\.)?localhost\.?|127(\.\d+){1,3}|::1")
 
@@ -29,8 +29,11 @@ def session_for(url: str) -> requests.Session:
     ~/.netrc.
     """
     session = requests.Session()
-    session.verify = os.environ.get(_certificate_variable()) or True
-    session.proxies = {} if is_loopback(url) else get_environ_proxies(url)
+    environment = session.merge_environment_settings(
+        url, proxies={}, stream=None, verify=None, cert=None
+    )
+    session.verify = environment["verify"]
+    session.proxies = {} if is_loopback(url) else environment["proxies"]
     session.trust_env = False
     return session
 
