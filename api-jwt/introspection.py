@@ -114,15 +114,17 @@ class TokenIntrospection:
             self._session = _Session(self._max_concurrent, self.headers)
         session = self._session
 
-        slots, reason = session.slots, f"{self._max_concurrent} requests are under way"
         # While ZITADEL is silent, one caller at a time finds out when it is back; more
         # would occupy every thread.
-        if self._timeouts >= SILENT_AFTER:
-            slots, reason = session.probe, "ZITADEL is silent"
+        is_silent = self._timeouts >= SILENT_AFTER
+        slots = session.probe if is_silent else session.slots
 
         deadline = time.monotonic() + sum(self._options["timeout"])
         if not slots.acquire(blocking=False):
-            raise IntrospectionUnavailableError(reason)
+            busy = f"{self._max_concurrent} requests are under way"
+            raise IntrospectionUnavailableError(
+                "ZITADEL is silent" if is_silent else busy
+            )
         try:
             with self._send(session, token) as response:
                 is_ok = response.status_code == 200

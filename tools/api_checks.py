@@ -32,13 +32,12 @@ def check_sources(report: Report, api: Api) -> None:
 
 def find_zitadel(report: Report, api: Api) -> requests.Response | None:
     """Return ZITADEL's discovery document if it answers under its own domain."""
-    addresses = {api.domain: dict[str, str]()}
+    addresses = {api.domain: ("ZITADEL_DOMAIN", dict[str, str]())}
     if api.headers:  # an internal address, the only one that this machine may reach
-        addresses[urlsplit(api.url)._replace(path="").geturl()] = api.headers
-    problems, settings = [], []
-    for address, headers in addresses.items():
-        name = api.setting if headers else "ZITADEL_DOMAIN"
-        settings.append(name)
+        internal = urlsplit(api.url)._replace(path="").geturl()
+        addresses[internal] = (api.setting, api.headers)
+    problems = []
+    for address, (name, headers) in addresses.items():
         try:
             session = session_for(address)
             answer = send(session, "GET", address, DISCOVERY, setting=name, headers=headers)
@@ -50,7 +49,8 @@ def find_zitadel(report: Report, api: Api) -> requests.Response | None:
             report.ok(f"ZITADEL answers at {address} and calls itself {api.domain}.")
             return answer
         problems.append(problem)
-    report.problem(f"The API can't use the address in {' or '.join(settings)}.", *problems)
+    settings = " or ".join(name for name, _ in addresses.values())
+    report.problem(f"The API can't use the address in {settings}.", *problems)
     return None
 
 
