@@ -480,7 +480,7 @@ def test_a_tls_handshake_that_is_cut_off_is_a_temporary_error(
             connection, _ = listener.accept()
             connection.recv(1)
             connection.sendall(answer)
-            connection.shutdown(socket.SHUT_WR)  # with a FIN, before any answer
+            connection.shutdown(socket.SHUT_WR)  # with a FIN
             with suppress(ConnectionResetError):
                 while connection.recv(65536):
                     pass

@@ -200,26 +200,29 @@ def test_zitadels_answer_cannot_control_the_terminal(
     assert all(line.isprintable() for line in ended.stderr.split("\n"))
 
 
+def started(name: str, into: Path, upstream: Upstream) -> subprocess.Popen[bytes]:
+    """Start a script that asks `upstream` for a token and calls it as the API."""
+    addresses = {"ZITADEL_TOKEN_URL": upstream.url, "API_BASE_URL": upstream.base_url}
+    return subprocess.Popen(
+        [sys.executable, SCRIPTS[name]],
+        cwd=prepare(name, into, **addresses),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_ctrl_c_ends_a_script_without_a_traceback(
     name: str, tmp_path: Path, upstream: Upstream
 ) -> None:
-    addresses = {"ZITADEL_TOKEN_URL": upstream.url, "API_BASE_URL": upstream.base_url}
-    folder = prepare(name, tmp_path, **addresses)
-
     def interrupt(form: object) -> None:
         time.sleep(0.5)  # until it waits for the answer
         process.send_signal(signal.SIGINT)
         time.sleep(5)
 
     upstream.answer(interrupt)
-    with subprocess.Popen(
-        [sys.executable, SCRIPTS[name]],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    ) as process:
+    with started(name, tmp_path, upstream) as process:
         assert process.communicate(timeout=20)[1] == b""
     assert process.returncode == 130
 
@@ -250,15 +253,7 @@ def test_a_closed_pipe_ends_a_script_without_a_traceback(
     name: str, tmp_path: Path, upstream: Upstream
 ) -> None:
     upstream.answer({"access_token": "t", "expires_in": 60, "message": "hello"})
-    addresses = {"ZITADEL_TOKEN_URL": upstream.url, "API_BASE_URL": upstream.base_url}
-    folder = prepare(name, tmp_path, **addresses)
-    with subprocess.Popen(
-        [sys.executable, SCRIPTS[name]],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
+    with started(name, tmp_path, upstream) as process:
         assert process.stdout and process.stderr
         process.stdout.close()
         assert process.stderr.read() == b""
